@@ -1,0 +1,52 @@
+# `make demo` tells the whole story on real parts; `make test` proves it. Both begin with `make tools`, which builds what
+# is missing into a store shared by all checkouts (see tests/rig/tools.sh) and is quick the second time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Where the tests look for the control plane, sops, kubectl and the rest; without it they look in the same place.
+export TOUCHSEAL_TOOLS := $(CURDIR)/.cache/tools
+
+# Where cargo puts the programs that the suites and the demo run.
+PROGRAMS := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
+
+.PHONY: help demo test fuzz lint bench tools deny clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: tools ## the story from ciphertext in git to a native Secret, on a real API server and a software YubiKey
+	cargo build --workspace --bins
+	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" "$(PROGRAMS)/demo"
+
+test: tools ## every test of the workspace
+	cargo build --workspace --bins
+	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" cargo test --workspace --no-fail-fast
+
+# Coverage comes from the compiler, so nothing but the stable toolchain is needed; see tests/fuzz/README.md.
+SECONDS := 60
+TARGET := all
+FUZZED := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz
+
+fuzz: ## hostile input, guided by coverage: make fuzz SECONDS=60 TARGET=yaml (default: all, sharing the time)
+	RUSTC_WRAPPER="$(CURDIR)/tests/fuzz/instrument.sh" cargo build --profile fuzz --package touchseal-fuzz --bin fuzz
+	LLVM_PROFILE_FILE="$(FUZZED)/counters%c" "$(FUZZED)/fuzz" run $(TARGET) $(SECONDS)
+
+lint: tools deny ## formatting, clippy, generated manifests, layering, licences
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo run --quiet --package touchseal-crds --bin crdgen -- --check
+	cargo fetch --locked --quiet
+	PATH="$(TOUCHSEAL_TOOLS)/bin:$$PATH" cargo deny --offline check bans licenses sources
+
+tools: ## everything that tests and the demo call, under .cache/tools/bin
+	@tests/rig/tools.sh
+
+deny: ## cargo-deny, for lint
+	@tests/rig/tools.sh deny
+
+bench: tools ## measurements with their budgets, one line a figure; ONLY=NAME for one
+	@cargo run --release --package touchseal-bench -- $(ONLY)
+
+clean: ## build results and links of this checkout; the shared store of tools stays
+	cargo clean
+	rm -rf .cache/tools

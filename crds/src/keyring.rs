@@ -1,0 +1,214 @@
+//! Keyring: the git-safe manifest (spec) and who holds it open (status). The spec page is `crds/keyring.md`.
+//!
+//! No field of the spec has a default in the schema: the signature covers the spec as its author wrote it, and a value
+//! filled in by the API server would break it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Ciphertext, public keys and a signature: safe to commit to git.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "touchseal.dev",
+    version = "v1alpha1",
+    kind = "Keyring",
+    status = "KeyringStatus",
+    category = "touchseal",
+    derive = "PartialEq",
+    crates(kube_core = "::kube_core"),
+    doc = "Keyring is a named set of master keys, wrapped to YubiKeys, that EncryptedSecrets are encrypted under.",
+    printcolumn(
+        name = "Unsealed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Unsealed\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.unsealedReplicas"),
+    printcolumn(name = "By", type_ = "string", json_path = ".status.lastUnseal.holder"),
+    printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint", priority = "1"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyringSpec {
+    /// Format of this manifest: 1.
+    pub version: u32,
+    /// Keyring id: 16 random bytes, lower-case hexadecimal. Salt of every derivation.
+    #[schemars(length(min = 32, max = 32), regex(pattern = "^[0-9a-f]{32}$"))]
+    pub id: String,
+    /// +1 each time the manifest is written; an older one than already seen is refused.
+    #[schemars(range(min = 1))]
+    pub revision: i64,
+    /// Who can open the keyring.
+    #[schemars(length(min = 1, max = 64))]
+    pub holders: Vec<Holder>,
+    /// Key generations, ascending; exactly one is Active, and it is the last.
+    #[schemars(length(min = 1, max = 1024))]
+    pub generations: Vec<KeyGeneration>,
+    /// Ed25519 signature over the rest of this spec by the Active generation (base64).
+    #[schemars(length(max = 128))]
+    pub signature: String,
+}
+
+/// A YubiKey that can open the keyring.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Holder {
+    /// Whose key it is, for people.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Kind of key.
+    pub kind: HolderKind,
+    /// Serial number of the YubiKey.
+    pub serial: u32,
+    /// PIV slot, two hexadecimal digits: 82..95.
+    #[schemars(regex(pattern = "^(8[2-9a-f]|9[0-5])$"))]
+    pub slot: String,
+    /// `age1yubikey1...`: the P-256 public key of the slot.
+    #[schemars(length(max = 128))]
+    pub recipient: String,
+    /// PIN policy of the slot, as enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_policy: Option<PinPolicy>,
+    /// Touch policy of the slot, as enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touch_policy: Option<TouchPolicy>,
+}
+
+/// Kind of key a holder has.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HolderKind {
+    /// P-256 key in a retired PIV slot.
+    Piv,
+}
+
+/// When the card wants the PIN (SP 800-73 extension of the YubiKey).
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PinPolicy {
+    /// Never.
+    Never,
+    /// Once a card session.
+    Once,
+    /// Before every operation.
+    Always,
+}
+
+/// When the card wants to be touched.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TouchPolicy {
+    /// Never.
+    Never,
+    /// Before every operation.
+    Always,
+    /// Unless touched within the last 15 seconds.
+    Cached,
+}
+
+/// A numbered master key.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyGeneration {
+    /// 1 and up, never reused.
+    #[schemars(range(min = 1))]
+    pub number: u32,
+    /// Active, Retiring or Retired.
+    pub state: GenerationState,
+    /// When it was made (RFC 3339).
+    #[schemars(length(max = 40))]
+    pub created_at: String,
+    /// Ed25519 public key derived from the master (base64): authenticates what the master says, and the master itself.
+    #[schemars(length(max = 64))]
+    pub verify_key: String,
+    /// Ed25519 signature over number and verify key by the generation before (base64); absent in the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub endorsement: Option<String>,
+    /// The 32-byte master as an armored age file: of the Active one to all holders, of a Retiring one to the next newer
+    /// live generation. Absent once Retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub wrapped: Option<String>,
+}
+
+/// Where a key generation is in its life.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GenerationState {
+    /// New documents are encrypted under it.
+    Active,
+    /// Still opens documents.
+    Retiring,
+    /// Its master is gone from the manifest.
+    Retired,
+}
+
+/// Who holds the keyring open.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyringStatus {
+    /// `metadata.generation` this status speaks of (kstatus).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Unsealed, Tampered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Fingerprint of the keyring (`SHA256:...`), as `touchseal keyring show` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// How many replicas are unsealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsealed_replicas: Option<i32>,
+    /// The newest unseal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_unseal: Option<UnsealRecord>,
+    /// Every replica that has reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// One release that was accepted.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnsealRecord {
+    /// Name of the holder.
+    pub holder: String,
+    /// Serial number of the YubiKey.
+    pub serial: u32,
+    /// When.
+    #[schemars(schema_with = "crate::schema::time")]
+    pub at: Time,
+}
+
+/// One replica of the operator.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// Pod name.
+    pub pod: String,
+    /// Sealed or Unsealed.
+    pub state: ReplicaState,
+    /// Since when.
+    #[schemars(schema_with = "crate::schema::time")]
+    pub since: Time,
+    /// The release that unsealed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsealed_by: Option<UnsealRecord>,
+    /// Last value of the `touchseal.dev/seal-requested` annotation that was acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_seal_request: Option<String>,
+}
+
+/// Whether a process holds the master key.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaState {
+    /// It does not.
+    Sealed,
+    /// It does.
+    Unsealed,
+}

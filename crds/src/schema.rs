@@ -1,0 +1,19 @@
+//! Schema fragments that schemars has no attribute for.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// `status.conditions`: a list keyed by `type`, so that several writers merge.
+pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let items = generator.subschema_for::<Vec<Condition>>();
+    let mut schema = items;
+    schema.insert("x-kubernetes-list-type".into(), "map".into());
+    schema.insert("x-kubernetes-list-map-keys".into(), serde_json::json!(["type"]));
+    schema
+}
+
+/// A Kubernetes timestamp (RFC 3339, seconds).
+pub fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}

@@ -1,0 +1,44 @@
+#![doc = include_str!("../README.md")]
+
+mod age_file;
+mod change;
+mod cipher;
+mod coverage;
+mod data_key;
+mod document;
+mod door;
+mod error;
+mod format;
+pub mod limits;
+mod lookup;
+mod metadata;
+mod number;
+mod opener;
+mod plain;
+mod recipient;
+mod rules;
+mod shamir;
+mod store;
+mod text;
+mod time;
+mod tree;
+mod walk;
+mod wrap;
+mod write;
+mod write_error;
+
+pub use change::Edited;
+pub use coverage::Coverage;
+pub use document::Document;
+pub use error::{DecryptError, Fault, ParseError, Path};
+pub use format::{Format, UnknownFormat};
+pub use lookup::{LookupError, PathSegment};
+pub use metadata::{AgeKey, KeyGroup, Metadata, OtherKey, Selector};
+pub use opener::Opener;
+pub use plain::{Finder, Node, Plain};
+pub use rand_core::{CryptoRngCore, OsRng};
+pub use recipient::{Recipient, RecipientError, Recipients};
+pub use rules::Rules;
+pub use tree::Kind;
+pub use walk::Exposure;
+pub use write_error::{ChangeError, EncryptError};

@@ -1,0 +1,214 @@
+//! Writing manifests: every edit starts from a verified manifest and the masters in the clear, and ends in a spec of the
+//! next revision, wrapped anew, signed and verified.
+
+use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
+
+use super::error::ManifestError;
+use super::signing::{endorsement_text, manifest_text, sign};
+use super::verify::{is_time, verify};
+use super::{MANIFEST_VERSION, VerifiedManifest};
+use crate::agefile;
+use crate::bytes::encode_base64;
+use crate::derive::{DeriveError, signing_key, verify_key, wrapping_identity};
+use crate::holder::{self, HolderKeyError, PivPublicKey, WrapError};
+use crate::id::KeyringId;
+use crate::master::MasterKey;
+use crate::open::{Masters, OpenError, OpenKeyring};
+
+/// Why a manifest was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// The masters in hand are not those of the manifest to be edited.
+    #[error("edit the manifest: the keyring was opened at another manifest")]
+    NotOpen,
+    /// A time is not RFC 3339.
+    #[error("edit the manifest: {0:?} is not an RFC 3339 time")]
+    Time(String),
+    /// There is no such holder.
+    #[error("edit the manifest: there is no holder {0:?}")]
+    NoSuchHolder(String),
+    /// There is no such generation in state Retiring.
+    #[error("edit the manifest: key generation {0} is not Retiring")]
+    NotRetiring(u32),
+    /// A holder's recipient is not a key.
+    #[error(transparent)]
+    HolderKey(#[from] HolderKeyError),
+    /// Deriving a key failed.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+    /// Wrapping a master failed.
+    #[error(transparent)]
+    Wrap(#[from] WrapError),
+    /// The edit would make a manifest that everybody refuses.
+    #[error("edit the manifest: {0}")]
+    Refused(#[from] ManifestError),
+    /// The edited manifest does not open with its own masters.
+    #[error("edit the manifest: {0}")]
+    Open(#[from] OpenError),
+}
+
+/// A new keyring: random id, one generation, wrapped to `holders`. `created_at` is RFC 3339.
+pub fn create(holders: Vec<Holder>, created_at: &str) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    create_from(KeyringId::generate(), MasterKey::generate(), holders, created_at)
+}
+
+/// A new keyring from a given id and master: what [`create`] does with random ones, and test vectors with fixed ones.
+pub fn create_from(
+    id: KeyringId,
+    master: MasterKey,
+    holders: Vec<Holder>,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    let generation = new_generation(1, &master, &id, created_at)?;
+    let spec = KeyringSpec {
+        version: MANIFEST_VERSION,
+        id: id.to_string(),
+        revision: 0,
+        holders,
+        generations: vec![generation],
+        signature: String::new(),
+    };
+    issue(spec, &id, &Masters::new(1, master))
+}
+
+/// One more holder; the master is wrapped anew to all of them.
+pub fn add_holder(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    holder: Holder,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.holders.push(holder);
+        Ok(())
+    })
+}
+
+/// One holder less. What they could open so far they may have kept: rotate, too, unless the key was merely replaced.
+pub fn remove_holder(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    name: &str,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        let before = spec.holders.len();
+        spec.holders.retain(|holder| holder.name != name);
+        if spec.holders.len() == before { Err(EditError::NoSuchHolder(name.to_owned())) } else { Ok(()) }
+    })
+}
+
+/// A new Active generation, endorsed by the present one, which becomes Retiring.
+pub fn rotate(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    rotate_to(manifest, open, MasterKey::generate(), created_at)
+}
+
+/// [`rotate`] to a given master, for test vectors.
+pub(crate) fn rotate_to(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    master: MasterKey,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    check_open(manifest, open)?;
+    let mut spec = manifest.spec().clone();
+    let number = manifest.active_generation() + 1;
+    let mut generation = new_generation(number, &master, manifest.id(), created_at)?;
+    let text = endorsement_text(manifest.id(), number, &verify_key(&master, manifest.id())?)
+        .ok_or(ManifestError::Endorsement(number))?;
+    generation.endorsement = Some(sign(&*signing_key(open.masters().active(), manifest.id())?, &text));
+    if let Some(active) = spec.generations.last_mut() {
+        active.state = GenerationState::Retiring;
+    }
+    spec.generations.push(generation);
+    issue(spec, manifest.id(), &open.masters().behind(number, master))
+}
+
+/// Drops the master of a Retiring generation from the manifest; its number and verify key stay for the chain.
+pub fn retire(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    generation: u32,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        let entry = spec
+            .generations
+            .iter_mut()
+            .find(|entry| entry.number == generation && entry.state == GenerationState::Retiring)
+            .ok_or(EditError::NotRetiring(generation))?;
+        entry.state = GenerationState::Retired;
+        entry.wrapped = None;
+        Ok(())
+    })
+}
+
+/// An edit that leaves the Active generation in place.
+fn edit(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    change: impl FnOnce(&mut KeyringSpec) -> Result<(), EditError>,
+) -> Result<KeyringSpec, EditError> {
+    check_open(manifest, open)?;
+    let mut spec = manifest.spec().clone();
+    change(&mut spec)?;
+    Ok(issue(spec, manifest.id(), open.masters())?.0)
+}
+
+fn check_open(manifest: &VerifiedManifest, open: &OpenKeyring) -> Result<(), EditError> {
+    if open.manifest() == manifest { Ok(()) } else { Err(EditError::NotOpen) }
+}
+
+fn new_generation(
+    number: u32,
+    master: &MasterKey,
+    id: &KeyringId,
+    created_at: &str,
+) -> Result<KeyGeneration, EditError> {
+    if !is_time(created_at) {
+        return Err(EditError::Time(created_at.chars().take(64).collect()));
+    }
+    Ok(KeyGeneration {
+        number,
+        state: GenerationState::Active,
+        created_at: created_at.to_owned(),
+        verify_key: encode_base64(&verify_key(master, id)?),
+        endorsement: None,
+        wrapped: None,
+    })
+}
+
+/// Revision + 1, every live master wrapped anew, signed, verified, and opened again from what was written.
+fn issue(
+    mut spec: KeyringSpec,
+    id: &KeyringId,
+    masters: &Masters,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    spec.revision = spec.revision.saturating_add(1);
+    wrap_all(&mut spec, id, masters)?;
+    let text = manifest_text(&spec).ok_or(ManifestError::Revision(spec.revision))?;
+    spec.signature = sign(&*signing_key(masters.active(), id)?, &text);
+    let manifest = verify(&spec)?;
+    let open = OpenKeyring::open(&manifest, masters.active().duplicate())?;
+    Ok((spec, open))
+}
+
+/// The Active master to all holders; each older live one to the next newer live one.
+fn wrap_all(spec: &mut KeyringSpec, id: &KeyringId, masters: &Masters) -> Result<(), EditError> {
+    let holders: Vec<PivPublicKey> =
+        spec.holders.iter().map(|holder| holder.recipient.parse()).collect::<Result<_, _>>()?;
+    let mut newer: Option<&MasterKey> = None;
+    for entry in spec.generations.iter_mut().rev().filter(|entry| entry.state != GenerationState::Retired) {
+        let master = masters.of(entry.number).ok_or(EditError::NotOpen)?;
+        entry.wrapped = Some(match newer {
+            None => holder::wrap(master, &holders)?,
+            Some(newer) => {
+                let recipient = wrapping_identity(newer, id)?.to_public();
+                agefile::seal(master, &[&recipient]).map_err(|error| WrapError::Age(error.to_string()))?
+            }
+        });
+        newer = Some(master);
+    }
+    Ok(())
+}

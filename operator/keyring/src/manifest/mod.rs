@@ -1,0 +1,117 @@
+//! The manifest: a Keyring's spec, safe to publish because every word of it is ciphertext, a public key or signed.
+//!
+//! [`verify`] turns a spec from outside into a [`VerifiedManifest`], with public data only; the rest of the crate takes
+//! nothing less. Edits ([`create`], [`add_holder`] ...) turn a verified manifest into the next revision's spec.
+
+mod edit;
+mod error;
+pub(crate) mod signing;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+#[cfg(test)]
+pub(crate) use edit::rotate_to;
+pub use edit::{EditError, add_holder, create, create_from, remove_holder, retire, rotate};
+pub use error::{ActiveRule, ManifestError};
+pub use verify::{is_holder_name, verify};
+
+use ed25519_dalek::VerifyingKey;
+use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
+
+use crate::holder::PivPublicKey;
+use crate::id::{Fingerprint, KeyringId};
+use crate::pin::Pin;
+
+/// Format version this crate reads and writes.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// A manifest whose shape, endorsement chain and signature hold. Public data: it may be cloned and printed.
+///
+/// Verified does not mean trusted: anybody can sign a keyring of their own. [`Pin::check`] tells whether it is the
+/// keyring that was seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedManifest {
+    spec: KeyringSpec,
+    id: KeyringId,
+    holder_keys: Vec<PivPublicKey>,
+    /// One per entry of `spec.generations`; never empty.
+    verify_keys: Vec<VerifyingKey>,
+    digest: [u8; 32],
+    active: Active,
+}
+
+/// What is asked of the Active generation most often, out of the list's last entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Active {
+    number: u32,
+    verify_key: VerifyingKey,
+    wrapped: String,
+}
+
+impl VerifiedManifest {
+    /// The spec, as it was verified.
+    pub const fn spec(&self) -> &KeyringSpec {
+        &self.spec
+    }
+
+    /// The keyring's id.
+    pub const fn id(&self) -> &KeyringId {
+        &self.id
+    }
+
+    /// What a person compares.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let first = self.verify_keys.first().unwrap_or(&self.active.verify_key);
+        Fingerprint::of(&self.id, first.as_bytes())
+    }
+
+    /// What an operator or a laptop remembers of this manifest.
+    pub fn pin(&self) -> Pin {
+        Pin {
+            fingerprint: self.fingerprint(),
+            generation: self.active.number,
+            verify_key: crate::bytes::encode_base64(self.active.verify_key.as_bytes()),
+            revision: self.spec.revision,
+            digest: hex::encode(self.digest),
+        }
+    }
+
+    /// The holders with their keys, in the manifest's order.
+    pub fn holders(&self) -> impl ExactSizeIterator<Item = (&Holder, &PivPublicKey)> {
+        self.spec.holders.iter().zip(&self.holder_keys)
+    }
+
+    /// The Active generation's number.
+    pub const fn active_generation(&self) -> u32 {
+        self.active.number
+    }
+
+    /// The Active master as an armored age file to all holders: what a holder opens with one operation.
+    pub fn active_wrapped(&self) -> &str {
+        &self.active.wrapped
+    }
+
+    /// The Ed25519 public key of a generation, raw.
+    pub fn verify_key(&self, generation: u32) -> Option<&[u8; 32]> {
+        self.generations().find(|(entry, _)| entry.number == generation).map(|(_, key)| key.as_bytes())
+    }
+
+    /// SHA-256 of the signed text, naming this very content of this revision.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Generations whose master is still in the manifest (Active and Retiring), newest first.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&KeyGeneration, &VerifyingKey)> {
+        self.generations().rev().filter(|(entry, _)| entry.state != GenerationState::Retired)
+    }
+
+    pub(crate) const fn active_verify_key(&self) -> &VerifyingKey {
+        &self.active.verify_key
+    }
+
+    fn generations(&self) -> impl DoubleEndedIterator<Item = (&KeyGeneration, &VerifyingKey)> {
+        self.spec.generations.iter().zip(&self.verify_keys)
+    }
+}

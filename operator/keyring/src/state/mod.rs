@@ -1,0 +1,260 @@
+//! One keyring in one operator process, as a state machine without input or output: (state, event, now) to (state,
+//! effects). The controller feeds it what it sees and does what it says, in order.
+//!
+//! ```text
+//! Absent --manifest and pin--> Sealed --release--> Opening --pin persisted--> Unsealed
+//!    ^                           ^  ^                 |                          |
+//!    |                           |  +-----------------+------ seal, new master --+
+//!    +-- manifest gone           +-- a manifest that passes -- Tampered <-- a manifest that does not, from anywhere
+//! ```
+//!
+//! Seams: a hand-over is one more way in which a release is made (`seal_release` with an [`OpenKeyring`] that is
+//! unsealed here) and one more event; `sealAfter` is one more [`SealedBecause`] on an event that carries the time.
+
+mod machine;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use touchseal_crds::Reason;
+use touchseal_crds::keyring::KeyringSpec;
+use touchseal_crds::unseal_request::Release;
+
+use crate::manifest::VerifiedManifest;
+use crate::open::OpenKeyring;
+use crate::pin::Pin;
+use crate::session::Session;
+
+/// The state. Moved through [`State::step`]; an old one cannot be used again.
+#[derive(Debug)]
+pub struct State {
+    phase: Phase,
+    /// The manifest last seen, verified or not.
+    spec: Option<KeyringSpec>,
+    pin: StoredPin,
+    /// The last seal marker that was acted upon.
+    marker: Option<String>,
+    since: Option<Timestamp>,
+}
+
+/// Where the keyring stands.
+#[derive(Debug)]
+pub enum Phase {
+    /// There is no manifest, or it is not known yet what is pinned: nothing is published, nothing is opened.
+    Absent,
+    /// The manifest is not acceptable. No key is held.
+    Tampered(Tampered),
+    /// Waits for a release. No key is held.
+    Sealed(Sealed),
+    /// The keys are in hand and the pin is being persisted: nothing is served yet.
+    Opening(Opening),
+    /// Serves.
+    Unsealed(Unsealed),
+}
+
+/// Why a manifest is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tampered {
+    /// ManifestInvalid, FingerprintChanged, ManifestForked or ManifestRolledBack.
+    pub reason: Reason,
+    /// For people; no capitals, no full stop.
+    pub message: String,
+}
+
+/// A manifest that passed and the session that waits.
+#[derive(Debug)]
+pub struct Sealed {
+    /// Manifest a release has to fit.
+    pub manifest: Box<VerifiedManifest>,
+    /// Session a release has to be made for.
+    pub session: Session,
+}
+
+/// Opened, not served yet.
+#[derive(Debug)]
+pub struct Opening {
+    open: OpenKeyring,
+    by: ReleasedBy,
+}
+
+/// Opened and served.
+#[derive(Debug)]
+pub struct Unsealed {
+    /// The keys.
+    pub open: OpenKeyring,
+    /// Whose release it was.
+    pub by: ReleasedBy,
+}
+
+/// Who released, as the release says: only somebody who had the master could seal those words to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleasedBy {
+    /// Name of the holder.
+    pub holder: String,
+    /// Serial number of the YubiKey.
+    pub serial: u32,
+}
+
+/// What is known of the pin that is stored where git writers cannot reach.
+#[derive(Debug, PartialEq, Eq)]
+enum StoredPin {
+    NotLoaded,
+    Loaded(Option<Pin>),
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The Keyring object as it is now.
+    ManifestSeen(KeyringSpec),
+    /// The Keyring object is deleted.
+    ManifestGone,
+    /// What is stored as pin: at the start, after each change by somebody else, and after a [`Effect::PersistPin`] that
+    /// found something else stored than it expected.
+    PinLoaded(Option<Pin>),
+    /// This pin is stored.
+    PinPersisted(Pin),
+    /// The API server issued a proof.
+    ProofIssued {
+        /// Audience it was asked for.
+        audience: String,
+        /// The token.
+        proof: String,
+        /// When it runs out.
+        expires_at: Timestamp,
+    },
+    /// The published proof runs out soon.
+    ProofExpiring,
+    /// Somebody wrote `spec.release` of this process's UnsealRequest.
+    ReleaseSeen(Release),
+    /// The value of the annotation `touchseal.dev/seal-requested`; best sent before the manifest of the same object.
+    SealRequested {
+        /// Its value.
+        marker: String,
+    },
+}
+
+/// What to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask for a token of this audience; answer with [`Event::ProofIssued`].
+    IssueProof {
+        /// Audience of the current session.
+        audience: String,
+    },
+    /// Write the UnsealRequest and its status.
+    PublishRequest(PublishedRequest),
+    /// Say in the UnsealRequest why its release was refused.
+    RefuseRelease {
+        /// ReleaseInvalid.
+        reason: Reason,
+        /// For people.
+        message: String,
+    },
+    /// Store the pin if what is stored is still `replaces`; answer with [`Event::PinPersisted`], or with
+    /// [`Event::PinLoaded`] when something else is stored.
+    PersistPin {
+        /// To store.
+        pin: Pin,
+        /// What it was compared with; `None` when nothing was stored.
+        replaces: Option<Pin>,
+    },
+    /// Delete the UnsealRequest: nothing is asked for.
+    ClearRequest,
+    /// Report that this process serves the keyring.
+    ReportUnsealed {
+        /// Name of the holder.
+        holder: String,
+        /// Serial number of the YubiKey.
+        serial: u32,
+    },
+    /// Report that this process holds no key of the keyring.
+    ReportSealed {
+        /// Why.
+        why: SealedBecause,
+    },
+    /// Report that the manifest is refused.
+    ReportTampered {
+        /// Condition reason.
+        reason: Reason,
+        /// For people.
+        message: String,
+    },
+}
+
+/// `status` of the UnsealRequest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedRequest {
+    /// `sessionKey`.
+    pub session_key: String,
+    /// `nonce`.
+    pub nonce: String,
+    /// `proof`.
+    pub proof: String,
+    /// `proofExpiresAt`.
+    pub proof_expires_at: Timestamp,
+}
+
+/// Why a process is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealedBecause {
+    /// It has just met an acceptable manifest.
+    Started,
+    /// A person asked for it; the value of the annotation that was acted upon.
+    Requested {
+        /// The annotation's value.
+        marker: String,
+    },
+    /// The manifest has a new Active generation, which only a holder can open.
+    NewActiveGeneration(u32),
+    /// The manifest passes, but not every live master in it opens; whoever wrote it is at fault.
+    Unopenable {
+        /// For people.
+        message: String,
+    },
+    /// The manifest is gone.
+    ManifestGone,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// At process start: nothing is known.
+    pub const fn new() -> Self {
+        Self { phase: Phase::Absent, spec: None, pin: StoredPin::NotLoaded, marker: None, since: None }
+    }
+
+    /// Where the keyring stands.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The keys, when they may be served.
+    pub const fn keys(&self) -> Option<&OpenKeyring> {
+        match &self.phase {
+            Phase::Unsealed(unsealed) => Some(&unsealed.open),
+            _ => None,
+        }
+    }
+
+    /// Whether keys are in memory, served or not yet.
+    pub const fn holds_keys(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_) | Phase::Unsealed(_))
+    }
+
+    /// `lastHandledSealRequest`.
+    pub fn handled_seal_marker(&self) -> Option<&str> {
+        self.marker.as_deref()
+    }
+
+    /// When the present phase began.
+    pub const fn since(&self) -> Option<Timestamp> {
+        self.since
+    }
+}

@@ -1,0 +1,101 @@
+//! The last step of every decision: the pods are judged by the entry as it is going to be, and what follows from that is
+//! put into ledger, status and Events. It needs no key: rotations drain also while the operator is sealed.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use touchseal_crds::rotation::Rollout;
+use touchseal_crds::{ConditionType, EncryptedSecretStatus, Reason};
+
+use crate::consumers::{Owner, seconds};
+use crate::decide;
+use crate::decision::{Decision, Notice};
+use crate::deliver;
+use crate::drain::{self, Drain, Given};
+use crate::draining;
+use crate::observed::{Observed, Other, SecretSeen};
+use crate::status;
+
+/// Kinds of workloads that can be restarted.
+const RESTARTABLE: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+/// Most workloads whose restart waits that a message names.
+const MAX_NOTES: usize = 3;
+
+/// Adds to a decision what follows from the pods.
+pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> Decision {
+    let object = observed.object;
+    let Some(mut entry) = decision.ledger.clone().or_else(|| observed.ledger.clone()) else {
+        return decision;
+    };
+    if !is_served(observed, &decision, entry.generation) {
+        return decision;
+    }
+    let consumers = &observed.consumers;
+    let told = object.status.as_ref().and_then(|status| status.secret_generation);
+    if consumers.listing && (entry.generation <= 1 || told == Some(entry.generation)) {
+        return decision;
+    }
+    let rotation = object.spec.rotation.as_ref();
+    let generations = observed.others.iter().filter(|other| other.role() == Some(deliver::GENERATION));
+    let generations = generations.filter_map(Other::generation).collect();
+    let given = Given {
+        target: decide::target_name(object),
+        entry: &entry,
+        rotation,
+        main: deliver::main_number(observed, decision.secret.is_some(), entry.generation),
+        generations: &generations,
+        refresh: consumers.refresh,
+        now: seconds(now),
+    };
+    let drain = consumers.known.then(|| drain::judge(&consumers.pods, &given));
+    drain::settle(&mut entry, drain.as_ref(), now);
+    let restart =
+        rotation.and_then(|r| r.rollout) == Some(Rollout::Restart) && object.spec.suspend != Some(true);
+    if restart {
+        decision.restart = restartable(drain.as_ref());
+    }
+    let refreshed =
+        drain.as_ref().and_then(|d| Timestamp::from_second(i64::from(d.refreshed?)).ok()).map(Time);
+    decision.again = [decision.again.take(), refreshed].into_iter().flatten().min();
+
+    let before = decision.status.take().or_else(|| object.status.clone()).unwrap_or_default();
+    let mut next = before.clone();
+    draining::tell(&mut next, &entry, drain.as_ref(), &notes(observed, &decision.restart), now);
+    status::set_history(&mut next, &entry);
+    if is_draining(object.status.as_ref(), "True") && is_draining(Some(&next), "False") {
+        let message = draining::drained(&entry);
+        decision.notices.push(Notice { warning: false, reason: Reason::Drained, message });
+    }
+    decision.status = (object.status.as_ref() != Some(&next)).then_some(next);
+    decision.ledger = (observed.ledger.as_ref() != Some(&entry)).then_some(entry);
+    decision
+}
+
+/// Whether pods are given the newest content: it is in the cluster, or this decision writes it. Before that nobody can have
+/// left the content before.
+fn is_served(observed: &Observed<'_>, decision: &Decision, newest: i64) -> bool {
+    decision.secret.is_some()
+        || matches!(&observed.secret, SecretSeen::Ours(ours) if !ours.deleting)
+            && observed.secret.generation() >= Some(newest)
+}
+
+fn restartable(drain: Option<&Drain>) -> BTreeSet<Owner> {
+    let all = drain.into_iter().flat_map(|drain| &drain.restart);
+    all.filter(|owner| RESTARTABLE.contains(&&*owner.kind)).cloned().collect()
+}
+
+/// Why workloads that are to be restarted are not.
+fn notes(observed: &Observed<'_>, restart: &BTreeSet<Owner>) -> Vec<String> {
+    let waits = restart.iter().filter_map(|owner| Some((owner, observed.consumers.waits.get(owner)?)));
+    waits.take(MAX_NOTES).map(|(owner, wait)| format!("{} {} {wait}", owner.kind, owner.name)).collect()
+}
+
+fn is_draining(status: Option<&EncryptedSecretStatus>, value: &str) -> bool {
+    let conditions = status.into_iter().flat_map(|s| &s.conditions);
+    conditions.into_iter().any(|c| c.type_ == ConditionType::Draining.as_str() && c.status == value)
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

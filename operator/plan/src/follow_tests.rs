@@ -1,0 +1,291 @@
+//! What follows from pods, through whole decisions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use touchseal_crds::rotation::Rotation;
+use touchseal_crds::{EncryptedSecret, EncryptedSecretSpec};
+
+use super::*;
+use crate::consumers::{Consumer, Held, How, Ref, Shape, Times};
+use crate::decide;
+use crate::observed::{Consumers, Digests, Opened, OurSecret};
+use crate::rollout::Wait;
+use crate::{LedgerEntry, LedgerKey};
+
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}
+
+/// An EncryptedSecret `app` on its way through generations; time is given with each step.
+struct World {
+    object: EncryptedSecret,
+    ledger: Option<LedgerEntry>,
+    secret: SecretSeen,
+    consumers: Consumers,
+    others: Vec<Other>,
+    password: u8,
+    sealed: bool,
+}
+
+impl World {
+    fn new(rollout: Option<Rollout>) -> World {
+        let mut object = EncryptedSecret::new("app", EncryptedSecretSpec::default());
+        object.metadata.generation = Some(1);
+        object.spec.rotation = Some(Rotation { rollout, ..Rotation::default() });
+        let consumers = Consumers { known: true, refresh: 120, ..Consumers::default() };
+        World {
+            object,
+            ledger: None,
+            secret: SecretSeen::Absent,
+            consumers,
+            others: Vec::new(),
+            password: 1,
+            sealed: false,
+        }
+    }
+
+    /// Generation 1 at 1000, with a pod of Deployment web started at 1500; generation 2 at 2000.
+    fn rotated(rollout: Option<Rollout>) -> World {
+        let mut world = World::new(rollout);
+        world.step(1000);
+        world.consumers.pods = vec![pod(How::Env, 1500)];
+        world.password = 2;
+        world.step(2000);
+        world
+    }
+
+    fn decide(&self, second: i64) -> Decision {
+        let digests = Digests {
+            keyring: "prod".to_owned(),
+            key: LedgerKey { keyring: "id".to_owned(), generation: 1 },
+            oldest_generation: 1,
+            keys: [("password".to_owned(), format!("digest {}", self.password))].into(),
+            older: BTreeMap::new(),
+            modified: BTreeMap::new(),
+            fingerprint: [self.password; 16],
+            type_: None,
+            last_modified: None,
+        };
+        let opened = if self.sealed {
+            Opened::Sealed { keyrings: "prod".to_owned() }
+        } else {
+            Opened::Content(digests)
+        };
+        let observed = Observed {
+            object: &self.object,
+            source: Some(format!("source {}", self.password)),
+            opened,
+            secret: self.secret.clone(),
+            fresh: SecretSeen::Absent,
+            previous: SecretSeen::Absent,
+            live: crate::observed::Live::Unknown,
+            others: self.others.clone(),
+            alias: crate::observed::AliasSeen::Absent,
+            ledger: self.ledger.clone(),
+            consumers: self.consumers.clone(),
+        };
+        decide(&observed, &at(second))
+    }
+
+    fn step(&mut self, second: i64) -> Decision {
+        let decision = self.decide(second);
+        if let Some(entry) = &decision.ledger {
+            self.ledger = Some(entry.clone());
+        }
+        if let Some(write) = &decision.secret {
+            self.secret = SecretSeen::Ours(OurSecret {
+                fingerprint: [self.password; 16],
+                type_: write.type_.clone(),
+                labels: write.labels.clone(),
+                annotations: write.annotations.clone(),
+                owner_uid: write.owner_uid.clone(),
+                ..OurSecret::default()
+            });
+        }
+        if let Some(status) = &decision.status {
+            self.object.status = Some(status.clone());
+        }
+        decision
+    }
+
+    fn draining(&self) -> String {
+        let conditions = &self.object.status.as_ref().unwrap().conditions;
+        let found = conditions.iter().find(|c| c.type_ == "Draining");
+        found.map_or("absent".to_owned(), |c| format!("{} {}", c.status, c.reason))
+    }
+
+    fn left(&self) -> Vec<Option<i64>> {
+        let generations = &self.object.status.as_ref().unwrap().generations;
+        generations.iter().map(|g| g.drained.as_ref().map(|t| t.0.as_second())).collect()
+    }
+}
+
+fn pod(how: How, started: i64) -> Consumer {
+    let owner = Owner { kind: "Deployment".into(), name: "web".into() };
+    let reference = Ref { secret: "app".into(), key: None, how, container: Some(0) };
+    Consumer {
+        shape: Arc::new(Shape { owner, refs: [reference].into() }),
+        times: Times { created: seconds(&at(started)), started: [Held::since(&at(started))].into() },
+    }
+}
+
+fn reasons(decision: &Decision) -> Vec<&'static str> {
+    decision.notices.iter().map(|notice| notice.reason.as_str()).collect()
+}
+
+#[test]
+fn a_rotation_drains_and_then_is_drained_and_nothing_is_written_in_between() {
+    let mut world = World::rotated(None);
+    assert_eq!((world.draining().as_str(), world.left()), ("True StaleConsumers", vec![None, None]));
+    let counts = world.object.status.as_ref().unwrap().consumers.clone().unwrap();
+    assert_eq!((counts.known, counts.current, counts.stale), (true, Some(0), Some(1)));
+    let idle = world.step(2500);
+    assert!(idle.status.is_none() && idle.ledger.is_none() && idle.notices.is_empty());
+    world.consumers.pods = vec![pod(How::Env, 2600)];
+    let drained = world.step(2700);
+    assert_eq!(reasons(&drained), ["Drained"]);
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2700)]));
+    let idle = world.step(2800);
+    assert!(idle.status.is_none() && idle.ledger.is_none() && idle.notices.is_empty());
+}
+
+#[test]
+fn a_secret_nobody_uses_is_drained_with_its_rotation() {
+    let mut world = World::new(None);
+    world.step(1000);
+    assert_eq!(world.draining(), "absent");
+    world.password = 2;
+    world.step(2000);
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2000)]));
+}
+
+#[test]
+fn sealed_it_drains_all_the_same() {
+    let mut world = World::rotated(None);
+    world.sealed = true;
+    assert!(world.step(2500).status.is_none());
+    world.consumers.pods.clear();
+    world.step(2700);
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2700)]));
+}
+
+#[test]
+fn what_is_not_known_is_neither_zero_nor_left() {
+    let mut world = World::rotated(None);
+    let pods = std::mem::take(&mut world.consumers.pods);
+    world.consumers.known = false;
+    world.step(2500);
+    assert_eq!((world.draining().as_str(), world.left()), ("Unknown ConsumersUnknown", vec![None, None]));
+    let counts = world.object.status.as_ref().unwrap().consumers.clone().unwrap();
+    assert_eq!((counts.known, counts.current, counts.stale), (false, None, None));
+    (world.consumers.known, world.consumers.pods) = (true, pods);
+    world.step(2600);
+    assert_eq!(world.draining(), "True StaleConsumers");
+}
+
+#[test]
+fn while_pods_are_being_listed_what_was_told_stands_unless_it_is_of_another_generation() {
+    let mut world = World::rotated(None);
+    let pods = std::mem::take(&mut world.consumers.pods);
+    (world.consumers.known, world.consumers.listing) = (false, true);
+    let decision = world.step(2500);
+    assert!(decision.status.is_none() && decision.ledger.is_none());
+    (world.consumers.known, world.consumers.listing) = (true, false);
+    world.step(2600);
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2600)]));
+    // Rotated meanwhile: that the generation before was left says nothing of this one.
+    (world.consumers.known, world.consumers.listing) = (false, true);
+    world.password = 3;
+    world.step(3000);
+    assert_eq!(
+        (world.draining().as_str(), world.left()),
+        ("Unknown ConsumersUnknown", vec![None, None, Some(2600)])
+    );
+    world.consumers = Consumers { known: true, pods, refresh: 120, ..Consumers::default() };
+    world.step(3100);
+    assert_eq!((world.draining().as_str(), world.left()), ("True StaleConsumers", vec![None, None, None]));
+}
+
+#[test]
+fn nothing_is_left_before_the_newest_content_is_in_the_cluster() {
+    let mut world = World::rotated(None);
+    // The operator ended between ledger and Secret, and is sealed now; all pods go meanwhile.
+    if let SecretSeen::Ours(ours) = &mut world.secret {
+        ours.annotations.insert("touchseal.dev/secret-generation".to_owned(), "1".to_owned());
+        ours.fingerprint = [1; 16];
+    }
+    (world.sealed, world.consumers.pods) = (true, Vec::new());
+    world.step(2500);
+    assert_eq!(world.left(), [None, None]);
+    // A pod of that time was given the value before: it is stale once the newest is written.
+    (world.sealed, world.consumers.pods) = (false, vec![pod(How::Env, 2800)]);
+    world.step(3000);
+    assert_eq!((world.draining().as_str(), world.left()), ("True StaleConsumers", vec![None, None]));
+}
+
+#[test]
+fn a_refresh_is_looked_at_again_when_the_kubelets_have_had_their_time() {
+    let mut world = World::new(None);
+    world.step(1000);
+    world.consumers.pods = vec![pod(How::Volume, 1500)];
+    world.password = 2;
+    assert_eq!(world.step(2000).again, Some(at(2120)));
+    assert_eq!(world.draining(), "True Refreshing");
+    assert_eq!(world.step(2120).again, None);
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2120)]));
+}
+
+#[test]
+fn workloads_are_restarted_only_where_that_was_asked_for_and_helps() {
+    let web = Owner { kind: "Deployment".into(), name: "web".into() };
+    assert!(World::rotated(None).decide(2500).restart.is_empty());
+    let mut world = World::rotated(Some(Rollout::Restart));
+    assert_eq!(world.decide(2500).restart, [web.clone()].into());
+    world.object.spec.suspend = Some(true);
+    assert!(world.decide(2500).restart.is_empty());
+    world.object.spec.suspend = None;
+    world.consumers.pods[0].shape = Arc::new(Shape {
+        owner: Owner { kind: "Job".into(), ..web },
+        refs: world.consumers.pods[0].shape.refs.clone(),
+    });
+    assert!(world.decide(2500).restart.is_empty(), "a Job has its pods once");
+    world.consumers.pods = vec![pod(How::Volume, 1500)];
+    assert!(world.decide(2001).restart.is_empty(), "files come by themselves");
+}
+
+#[test]
+fn a_restart_that_waits_is_said() {
+    let mut world = World::rotated(Some(Rollout::Restart));
+    let web = Owner { kind: "Deployment".into(), name: "web".into() };
+    world.consumers.waits = [(web, Wait::Paused)].into();
+    world.step(2500);
+    let conditions = &world.object.status.as_ref().unwrap().conditions;
+    let message = &conditions.iter().find(|c| c.type_ == "Draining").unwrap().message;
+    assert!(message.ends_with("; Deployment web is not restarted while it is paused"), "{message}");
+}
+
+#[test]
+fn who_uses_what_an_earlier_delivery_left_is_not_overlooked() {
+    let mut world = World::rotated(None);
+    // It was delivered as app-g2 before; a pod still names that Secret, which is there for as long as one does.
+    let annotations = [("touchseal.dev/role", "generation"), ("touchseal.dev/secret-generation", "2")];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let secret = OurSecret { annotations, ..OurSecret::default() };
+    let owner = Owner { kind: "Deployment".into(), name: "web".into() };
+    let reference = Ref { secret: "app-g2".into(), key: None, how: How::Env, container: Some(0) };
+    let times = Times { created: 2100, started: [Held::since(&at(2100))].into() };
+    let shape = Arc::new(Shape { owner, refs: [reference].into() });
+    world.others = vec![Other { name: "app-g2".to_owned(), secret }];
+    world.consumers.pods = vec![Consumer { shape, times }];
+    world.password = 3;
+    world.step(3000);
+    assert_eq!(
+        (world.draining().as_str(), world.left()),
+        ("True StaleConsumers", vec![None, None, Some(3000)])
+    );
+    // Without it the name is somebody else's.
+    world.others.clear();
+    world.step(3100);
+    assert_eq!(world.draining(), "False Drained");
+}

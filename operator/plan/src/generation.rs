@@ -1,0 +1,263 @@
+//! Secret generations: how the ledger's entry for one EncryptedSecret moves on. The ledger, not the object's own status,
+//! is what numbers are counted from; it is committed before the Secret is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue};
+use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST};
+use crate::observed::Digests;
+
+/// What an entry moves on by.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The content, now.
+    pub digests: &'a Digests,
+    /// Digest of the ciphertext it came from.
+    pub source: &'a str,
+    /// The Secret in the cluster already holds exactly this content; it decides where the digests cannot be compared
+    /// because the key they were made under is gone.
+    pub served_unchanged: bool,
+    /// The highest number a Secret of this object bears: where the ledger was lost, numbers go on from there.
+    pub borne: Option<i64>,
+    /// Now.
+    pub now: &'a Time,
+}
+
+/// The entry after this content: the same number where the plaintext is the same, the next one where it changed.
+pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
+    let Step { digests, source, served_unchanged, borne, now } = step;
+    let comparison = Comparison::new(before, digests, served_unchanged);
+    // A clock that is ahead must not make every later document an older one; judged once, when the document is new.
+    let is_new = before.is_none_or(|entry| entry.source != source);
+    let served = |modified: Option<Time>| modified.filter(|_| is_new).map(|time| time.min(now.clone()));
+    let newest = before.and_then(newest_modified).max(served(digests.last_modified.clone()));
+    let keys: BTreeMap<String, KeyEntry> = digests
+        .keys
+        .keys()
+        .map(|name| {
+            let mut key = comparison.key(name, now);
+            let highest =
+                before.and_then(|b| b.modified(b.keys.get(name)?)).max(served(modified(digests, name)));
+            key.modified = highest.filter(|time| newest.as_ref() != Some(time));
+            (name.clone(), key)
+        })
+        .collect();
+    let changed = comparison.changed(&keys);
+    let changed_nothing = changed.is_empty();
+    let (generation, since) = match (before, borne) {
+        (Some(entry), _) if changed.is_empty() => (entry.generation, entry.since.clone()),
+        (Some(entry), _) => (entry.generation.saturating_add(1), now.clone()),
+        (None, Some(borne)) => (borne.saturating_add(i64::from(!served_unchanged)).max(1), now.clone()),
+        (None, None) => (1, now.clone()),
+    };
+    let mut history = before.map(LedgerEntry::history).unwrap_or_default();
+    if history.first().is_none_or(|newest| newest.number != generation) {
+        history.insert(0, past(generation, digests, &changed, now));
+        history.truncate(MAX_HISTORY);
+    }
+    let mut entry = LedgerEntry {
+        generation,
+        since,
+        key: digests.key.clone(),
+        gone: comparison.gone(&keys, now),
+        keys,
+        source: source.to_owned(),
+        last_modified: digests.last_modified.clone(),
+        newest_modified: newest,
+        history,
+        previous: before.and_then(|entry| entry.previous),
+    };
+    if before.is_some() && changed_nothing && borne.is_some_and(|number| number < entry.generation) {
+        serve_late(&mut entry, now);
+    }
+    entry
+}
+
+/// The entry of content that reached the cluster at `when`, where that is later than it says: pods made in between were
+/// given the content before. None where it says right, and for the first generation, which has none before.
+pub fn served(entry: &LedgerEntry, when: &Time) -> Option<LedgerEntry> {
+    let mut late = entry.clone();
+    if entry.generation <= 1 || when.0.as_second() <= entry.since.0.as_second() {
+        return None;
+    }
+    serve_late(&mut late, when);
+    Some(late)
+}
+
+/// The number was given out, but the content never reached the cluster: a write failed, or the operator ended in between.
+/// Pods started since then were given the content before, so it is served from now on only.
+fn serve_late(entry: &mut LedgerEntry, now: &Time) {
+    let given_out = std::mem::replace(&mut entry.since, now.clone());
+    entry.keys.values_mut().filter(|key| key.since >= given_out).for_each(|key| key.since = now.clone());
+    entry.gone.values_mut().filter(|key| key.since >= given_out).for_each(|key| key.since = now.clone());
+    if let Some(newest) = entry.history.first_mut() {
+        newest.since = now.clone();
+    }
+}
+
+/// The newest document this content replaces with an older one, judged for each Secret key: a Secret of several documents
+/// is rolled back where one of them is.
+pub fn rolled_back<'a>(before: Option<&LedgerEntry>, digests: &'a Digests) -> Option<RolledBack<'a>> {
+    let entry = before?;
+    let newest = newest_modified(entry)?;
+    let whole = digests.last_modified.as_ref().filter(|now| **now < newest);
+    let by_key = || {
+        digests.keys.keys().find_map(|name| {
+            let now = digests.modified.get(name)?;
+            let highest = entry.modified(entry.keys.get(name)?)?;
+            (*now < highest).then_some(RolledBack { key: Some(name), now: now.clone(), newest: highest })
+        })
+    };
+    match whole {
+        Some(now) => Some(RolledBack { key: None, now: now.clone(), newest }),
+        None => by_key(),
+    }
+}
+
+/// Documents older than ones seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack<'a> {
+    /// The Secret key whose document went back, where the documents as a whole did not.
+    pub key: Option<&'a str>,
+    /// `lastmodified` of what is there now.
+    pub now: Time,
+    /// The newest one ever served.
+    pub newest: Time,
+}
+
+fn newest_modified(entry: &LedgerEntry) -> Option<Time> {
+    // Entries of an earlier format have the one of their documents only.
+    entry.newest_modified.clone().or_else(|| entry.last_modified.clone())
+}
+
+/// When the document a key comes from was written.
+fn modified(digests: &Digests, name: &str) -> Option<Time> {
+    digests.modified.get(name).or(digests.last_modified.as_ref()).cloned()
+}
+
+fn past(number: i64, digests: &Digests, changed: &BTreeSet<&str>, now: &Time) -> Past {
+    Past {
+        number,
+        since: now.clone(),
+        key_generation: Some(digests.oldest_generation),
+        last_modified: digests.last_modified.clone(),
+        changed: changed.iter().take(MAX_CHANGED).map(|name| (*name).to_owned()).collect(),
+        changed_count: changed.len(),
+        drained: None,
+    }
+}
+
+/// The values now against those the entry remembers.
+struct Comparison<'a> {
+    before: Option<&'a LedgerEntry>,
+    digests: &'a Digests,
+    /// Digests of the values now, under the entry's key; None where that key is gone.
+    under_entry_key: Option<&'a BTreeMap<String, String>>,
+    served_unchanged: bool,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(before: Option<&'a LedgerEntry>, digests: &'a Digests, served_unchanged: bool) -> Comparison<'a> {
+        let under_entry_key = before.and_then(|entry| digests.under(&entry.key));
+        Comparison { before, digests, under_entry_key, served_unchanged }
+    }
+
+    /// What the entry has of a key whose value did not change.
+    fn unchanged(&self, name: &str) -> Option<&'a KeyEntry> {
+        let known = self.before?.keys.get(name)?;
+        let same = match self.under_entry_key {
+            Some(now) => now.get(name) == Some(&known.digest),
+            None => self.served_unchanged,
+        };
+        same.then_some(known)
+    }
+
+    /// Keys that changed, came or went.
+    fn changed<'k>(&self, keys: &'k BTreeMap<String, KeyEntry>) -> BTreeSet<&'k str>
+    where
+        'a: 'k,
+    {
+        let went = self.before.into_iter().flat_map(|entry| entry.keys.keys());
+        let went = went.filter(|name| !keys.contains_key(*name));
+        keys.keys().filter(|name| self.unchanged(name).is_none()).chain(went).map(String::as_str).collect()
+    }
+
+    /// What is known of a key now.
+    fn key(&self, name: &str, now: &Time) -> KeyEntry {
+        let digest = self.digests.keys.get(name).cloned().unwrap_or_default();
+        if let Some(known) = self.unchanged(name) {
+            let past = self.comparable(known.past.clone());
+            return KeyEntry { digest, past, ..known.clone() };
+        }
+        // No value exists later than it is served, whatever a document claims.
+        let mut known = modified(self.digests, name).filter(|time| time < now).unwrap_or_else(|| now.clone());
+        let (first, mut past) = match self.before {
+            Some(entry) => match (entry.keys.get(name), entry.gone.get(name)) {
+                (Some(key), _) => {
+                    if self.under_entry_key.is_none() {
+                        // Perhaps it is the same value still.
+                        known = known.min(key.known.clone());
+                    }
+                    (Some(key.first.clone()), self.with_present(entry, key))
+                }
+                (None, Some(gone)) => (Some(gone.first.clone()), self.comparable(gone.past.clone())),
+                (None, None) => (None, Vec::new()),
+            },
+            None => (None, Vec::new()),
+        };
+        past.retain(|earlier| {
+            let again = self.is_now(earlier, name);
+            if again {
+                known = known.clone().min(earlier.known.clone());
+            }
+            !again
+        });
+        past.truncate(MAX_PAST);
+        let first = first.unwrap_or_else(|| known.clone());
+        KeyEntry { digest, since: now.clone(), known, first, modified: None, past }
+    }
+
+    fn is_now(&self, earlier: &PastValue, name: &str) -> bool {
+        let key = LedgerKey { keyring: self.digests.key.keyring.clone(), generation: earlier.generation };
+        self.digests.under(&key).and_then(|now| now.get(name)).is_some_and(|digest| earlier.is(digest))
+    }
+
+    /// A key's values including the present one, which becomes an earlier one.
+    fn with_present(&self, entry: &LedgerEntry, key: &KeyEntry) -> Vec<PastValue> {
+        let present = PastValue {
+            digest: key.digest.chars().take(PastValue::DIGITS).collect(),
+            known: key.known.clone(),
+            generation: entry.key.generation,
+        };
+        self.comparable([vec![present], key.past.clone()].concat())
+    }
+
+    /// Digests of another keyring say nothing under this one.
+    fn comparable(&self, past: Vec<PastValue>) -> Vec<PastValue> {
+        let same = self.before.is_some_and(|entry| entry.key.keyring == self.digests.key.keyring);
+        if same { past } else { Vec::new() }
+    }
+
+    /// The keys that are gone, this time or earlier; the oldest are forgotten first.
+    fn gone(&self, keys: &BTreeMap<String, KeyEntry>, now: &Time) -> BTreeMap<String, GoneKey> {
+        let Some(entry) = self.before else { return BTreeMap::new() };
+        let mut gone: BTreeMap<String, GoneKey> = entry.gone.clone();
+        gone.retain(|name, _| !keys.contains_key(name));
+        for (name, key) in entry.keys.iter().filter(|(name, _)| !keys.contains_key(*name)) {
+            let mut past = self.with_present(entry, key);
+            past.truncate(MAX_PAST);
+            gone.insert(name.clone(), GoneKey { since: now.clone(), first: key.first.clone(), past });
+        }
+        while gone.len() > MAX_GONE {
+            let oldest = gone.iter().min_by_key(|(_, key)| &key.since).map(|(name, _)| name.clone());
+            oldest.and_then(|name| gone.remove(&name));
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+#[path = "generation_tests.rs"]
+mod tests;

@@ -1,0 +1,461 @@
+//! The counter: the same number for the same plaintext, the next one for any other, never one twice.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::*;
+use crate::random::Random;
+
+fn at(second: u64) -> Time {
+    Time(k8s_openapi::jiff::Timestamp::from_second(1_700_000_000 + i64::try_from(second).unwrap()).unwrap())
+}
+
+type Plain = BTreeMap<&'static str, &'static str>;
+
+/// Digests as a keyring at this generation makes them; `live` are the generations it still holds.
+fn digests(plain: &Plain, generation: u32, ledger: Option<&LedgerEntry>, live: &[u32]) -> Digests {
+    let under = |generation: u32| -> BTreeMap<String, String> {
+        plain.iter().map(|(k, v)| ((*k).to_owned(), format!("{generation}|{k}|{v}"))).collect()
+    };
+    let other = ledger.map(|e| e.key.generation).filter(|g| *g != generation && live.contains(g));
+    Digests {
+        keyring: "prod".to_owned(),
+        key: LedgerKey { keyring: "id".to_owned(), generation },
+        oldest_generation: generation,
+        keys: under(generation),
+        older: other.into_iter().map(|generation| (generation, under(generation))).collect(),
+        modified: BTreeMap::new(),
+        fingerprint: [0; 16],
+        type_: None,
+        last_modified: None,
+    }
+}
+
+fn step(
+    before: Option<&LedgerEntry>,
+    digests: &Digests,
+    source: &str,
+    served_unchanged: bool,
+    now: &Time,
+) -> LedgerEntry {
+    advance(before, Step { digests, source, served_unchanged, borne: None, now })
+}
+
+fn first(plain: &Plain) -> LedgerEntry {
+    step(None, &digests(plain, 1, None, &[1]), "s1", false, &at(0))
+}
+
+fn next(before: &LedgerEntry, plain: &Plain, generation: u32, live: &[u32], served: bool) -> LedgerEntry {
+    step(Some(before), &digests(plain, generation, Some(before), live), "s2", served, &at(9))
+}
+
+fn plain(pairs: &[(&'static str, &'static str)]) -> Plain {
+    pairs.iter().copied().collect()
+}
+
+#[test]
+fn what_a_crash_kept_from_the_cluster_is_served_from_when_it_gets_there() {
+    let one = first(&plain(&[("a", "1"), ("b", "1"), ("c", "1")]));
+    let two = next(&one, &plain(&[("a", "2"), ("b", "1")]), 1, &[1], false);
+    let again = |borne, served_unchanged| {
+        let digests = digests(&plain(&[("a", "2"), ("b", "1")]), 1, Some(&two), &[1]);
+        advance(
+            Some(&two),
+            Step { digests: &digests, source: "s2", served_unchanged, borne: Some(borne), now: &at(50) },
+        )
+    };
+    assert_eq!(again(2, true), two, "it got there");
+    assert_eq!(again(2, false), two, "it got there and somebody changed it");
+    let late = again(1, false);
+    assert_eq!((late.generation, late.since.clone(), late.history[0].since.clone()), (2, at(50), at(50)));
+    assert_eq!((late.keys["a"].since.clone(), late.keys["b"].since.clone()), (at(50), at(0)));
+    assert_eq!(
+        (late.gone["c"].since.clone(), late.keys["a"].known.clone()),
+        (at(50), two.keys["a"].known.clone())
+    );
+}
+
+#[test]
+fn a_write_that_took_long_dates_the_content_by_its_end() {
+    let one = first(&plain(&[("a", "1"), ("b", "1")]));
+    assert_eq!(served(&one, &at(60)), None, "there is no content before the first");
+    let two = next(&one, &plain(&[("a", "2"), ("b", "1")]), 1, &[1], false);
+    for soon in [8, 9] {
+        assert_eq!(served(&two, &at(soon)), None, "{soon}");
+    }
+    let late = served(&two, &at(10)).unwrap();
+    assert_eq!((late.generation, late.since.clone(), late.history[0].since.clone()), (2, at(10), at(10)));
+    assert_eq!((late.keys["a"].since.clone(), late.keys["b"].since.clone()), (at(10), at(0)));
+}
+
+#[test]
+fn counting_starts_at_one() {
+    let entry = first(&plain(&[("a", "1")]));
+    assert_eq!((entry.generation, entry.since.clone(), entry.keys["a"].since.clone()), (1, at(0), at(0)));
+}
+
+#[test]
+fn what_moves_the_number_and_what_does_not() {
+    let before = plain(&[("a", "1"), ("b", "2")]);
+    let cases: [(&str, Plain, i64, &[&str]); 7] = [
+        ("nothing changed", before.clone(), 1, &[]),
+        ("a value changed", plain(&[("a", "1"), ("b", "3")]), 2, &["b"]),
+        ("a key added", plain(&[("a", "1"), ("b", "2"), ("c", "3")]), 2, &["c"]),
+        ("a key removed", plain(&[("a", "1")]), 2, &[]),
+        ("a key renamed", plain(&[("a", "1"), ("c", "2")]), 2, &["c"]),
+        ("values swapped", plain(&[("a", "2"), ("b", "1")]), 2, &["a", "b"]),
+        ("all gone", plain(&[]), 2, &[]),
+    ];
+    for (what, after, number, moved) in cases {
+        let entry = next(&first(&before), &after, 1, &[1], false);
+        assert_eq!(entry.generation, number, "{what}");
+        assert_eq!(entry.since, if number == 1 { at(0) } else { at(9) }, "{what}");
+        let since_now: Vec<&str> =
+            entry.keys.iter().filter(|(_, k)| k.since == at(9)).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(since_now, moved, "{what}");
+        assert_eq!(entry.source, "s2", "{what}");
+    }
+}
+
+#[test]
+fn a_new_key_generation_keeps_number_and_times_while_the_old_key_lives() {
+    let before = plain(&[("a", "1"), ("b", "2")]);
+    let entry = next(&first(&before), &before, 2, &[1, 2], false);
+    assert_eq!((entry.generation, entry.since.clone(), entry.key.generation), (1, at(0), 2));
+    assert_eq!(entry.keys["a"].since, at(0));
+    assert!(entry.keys["a"].digest.starts_with("2|"), "digests move on to the new key");
+    let changed = next(&first(&before), &plain(&[("a", "1"), ("b", "3")]), 2, &[1, 2], false);
+    assert_eq!(
+        (changed.generation, changed.keys["a"].since.clone(), changed.keys["b"].since.clone()),
+        (2, at(0), at(9))
+    );
+}
+
+#[test]
+fn where_the_old_key_is_gone_the_secret_that_is_served_decides() {
+    let before = plain(&[("a", "1")]);
+    let served = next(&first(&before), &before, 3, &[3], true);
+    assert_eq!((served.generation, served.since), (1, at(0)));
+    let unknown = next(&first(&before), &before, 3, &[3], false);
+    assert_eq!(
+        (unknown.generation, unknown.keys["a"].since.clone()),
+        (2, at(9)),
+        "rather one too many than one twice"
+    );
+}
+
+#[test]
+fn digests_of_another_keyring_are_not_comparable() {
+    let before = plain(&[("a", "1")]);
+    let entry = first(&before);
+    let mut other = digests(&before, 1, None, &[1]);
+    other.key.keyring = "another".to_owned();
+    assert_eq!(step(Some(&entry), &other, "s2", false, &at(9)).generation, 2);
+    assert_eq!(step(Some(&entry), &other, "s2", true, &at(9)).generation, 1);
+}
+
+#[test]
+fn an_entry_survives_being_stored() {
+    let entry = first(&plain(&[("a", "1")]));
+    let text = serde_json::to_string(&entry).unwrap();
+    assert_eq!(serde_json::from_str::<LedgerEntry>(&text).unwrap(), entry);
+    assert!(!text.contains("lastModified"), "what is not known is not stored");
+}
+
+/// What may happen to one EncryptedSecret.
+#[derive(Debug)]
+enum Happens {
+    /// A value changes (key, value).
+    Change(&'static str, &'static str),
+    /// A key goes.
+    Remove(&'static str),
+    /// Encrypted anew, or the operator restarted: the same plaintext comes by again.
+    Again,
+    /// The keyring gets a new key generation.
+    Rotate,
+    /// All old key generations are retired.
+    Retire,
+    /// The Secret is deleted, so that it cannot tell what was served.
+    Lose,
+}
+
+const KEYS: [&str; 3] = ["a", "b", "c"];
+const VALUES: [&str; 4] = ["1", "2", "3", "4"];
+
+fn happens(random: &mut Random) -> Happens {
+    let mut pick = |from: &[&'static str]| from[usize::try_from(random.below(from.len() as u64)).unwrap()];
+    let (key, value) = (pick(&KEYS), pick(&VALUES));
+    match random.below(10) {
+        0..=4 => Happens::Change(key, value),
+        5 => Happens::Remove(key),
+        6 => Happens::Again,
+        7 => Happens::Rotate,
+        8 => Happens::Retire,
+        _ => Happens::Lose,
+    }
+}
+
+/// Invariants: a number never goes back; it never stands for two contents; it stays where the plaintext does, unless
+/// neither key nor Secret can tell; a key's time moves exactly when its value may have.
+#[test]
+fn numbers_only_grow_and_name_one_content_each_whatever_happens() {
+    for seed in 1..=400 {
+        let mut random = Random::new(seed);
+        let (mut content, mut generation, mut live) = (Plain::new(), 1, vec![1]);
+        let (mut entry, mut served): (Option<LedgerEntry>, Option<Plain>) = (None, None);
+        let mut named: HashMap<i64, Plain> = HashMap::new();
+        let mut log = Vec::new();
+        for tick in 1..=60 {
+            let happens = happens(&mut random);
+            match happens {
+                Happens::Change(key, value) => drop(content.insert(key, value)),
+                Happens::Remove(key) => drop(content.remove(key)),
+                Happens::Again => {}
+                Happens::Rotate => {
+                    generation += 1;
+                    live.push(generation);
+                }
+                Happens::Retire => live = vec![generation],
+                Happens::Lose => served = None,
+            }
+            log.push(happens);
+            let unchanged = served.as_ref() == Some(&content);
+            let digests = digests(&content, generation, entry.as_ref(), &live);
+            let after = step(entry.as_ref(), &digests, "s", unchanged, &at(tick));
+            let story = || format!("seed {seed}, after {log:?}: {entry:?} -> {after:?}");
+
+            let known = named.entry(after.generation).or_insert_with(|| content.clone());
+            assert_eq!(known, &content, "one number, two contents: {}", story());
+            if let Some(before) = &entry {
+                assert!(after.generation >= before.generation, "backwards: {}", story());
+                assert!(after.generation <= before.generation + 1, "a number left out: {}", story());
+                let told = live.contains(&before.key.generation) || unchanged;
+                if told && named.get(&before.generation) == Some(&content) {
+                    assert_eq!(after.generation, before.generation, "moved for nothing: {}", story());
+                }
+                for (name, key) in &after.keys {
+                    let value = content.get(name.as_str());
+                    let was = named[&before.generation].get(name.as_str());
+                    if told && value == was {
+                        assert_eq!(key.since, before.keys[name].since, "{name} did not change: {}", story());
+                    } else if value != was {
+                        assert_eq!(key.since, at(tick), "{name} changed: {}", story());
+                    }
+                }
+            }
+            served = Some(content.clone());
+            entry = Some(after);
+        }
+        assert!(entry.unwrap().generation > 5, "seed {seed} hardly does anything");
+    }
+}
+
+// History, and what is known of values and documents.
+
+/// Digests of a content whose document was written at `written`.
+fn written(plain: &Plain, written: u64) -> Digests {
+    let mut digests = digests(plain, 1, None, &[1]);
+    digests.last_modified = Some(at(written));
+    digests.modified = plain.keys().map(|name| ((*name).to_owned(), at(written))).collect();
+    digests
+}
+
+/// A document's time, the time it is served, and its values.
+type Served<'a> = (u64, u64, &'a [(&'static str, &'static str)]);
+
+/// Serves contents one after the other.
+fn serve(contents: &[Served<'_>]) -> LedgerEntry {
+    let mut entry = None;
+    for (modified, now, values) in contents {
+        let digests = written(&plain(values), *modified);
+        // Time and content of the document stand for its text.
+        let source = format!("{modified} {values:?}");
+        entry = Some(step(entry.as_ref(), &digests, &source, false, &at(*now)));
+    }
+    entry.unwrap()
+}
+
+#[test]
+fn the_history_tells_what_changed_when_and_by_which_document() {
+    let entry = serve(&[
+        (1, 10, &[("a", "1"), ("b", "1")]),
+        (2, 20, &[("a", "2"), ("b", "1")]),
+        (3, 30, &[("a", "2"), ("b", "1")]),
+        (4, 40, &[("a", "2"), ("c", "1")]),
+    ]);
+    let told: Vec<_> = entry
+        .history
+        .iter()
+        .map(|p| (p.number, p.since.clone(), p.last_modified.clone(), p.changed.join(","), p.changed_count))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (3, at(40), Some(at(4)), "b,c".to_owned(), 2),
+            (2, at(20), Some(at(2)), "a".to_owned(), 1),
+            (1, at(10), Some(at(1)), "a,b".to_owned(), 2),
+        ]
+    );
+    assert_eq!(entry.history[0].key_generation, Some(1));
+}
+
+#[test]
+fn the_history_is_bounded() {
+    let names: Vec<&'static str> =
+        (0..40).map(|n| &*Box::leak(format!("k{n:02}").into_boxed_str())).collect();
+    let mut entry = None;
+    for round in 0..30 {
+        let value: &'static str = Box::leak(round.to_string().into_boxed_str());
+        // Every key changes each round, and each round but the first lacks another key.
+        let values: Plain =
+            names.iter().skip(round % 2 * 39).map(|name| (*name, value)).chain([("z", value)]).collect();
+        let digests = digests(&values, 1, None, &[1]);
+        entry = Some(step(entry.as_ref(), &digests, "s", false, &at(round as u64)));
+    }
+    let entry = entry.unwrap();
+    assert_eq!(
+        entry.history.iter().map(|p| p.number).collect::<Vec<_>>(),
+        (21..=30).rev().collect::<Vec<_>>()
+    );
+    assert_eq!((entry.history[0].changed.len(), entry.history[0].changed_count), (MAX_CHANGED, 41));
+    assert_eq!(entry.keys["z"].past.len(), MAX_PAST);
+    assert_eq!(entry.gone.len(), 39);
+    let mut many = entry.clone();
+    let gone = entry.gone["k00"].clone();
+    many.gone.extend((0..100).map(|n| (format!("old{n}"), GoneKey { since: at(n), ..gone.clone() })));
+    let after = step(Some(&many), &digests(&plain(&[]), 1, None, &[1]), "s", false, &at(500));
+    assert_eq!(after.gone.len(), MAX_GONE);
+    assert!(after.gone.contains_key("z") && !after.gone.contains_key("old0"), "the oldest go first");
+}
+
+#[test]
+fn a_value_is_as_old_as_the_document_it_came_in() {
+    let entry = serve(&[(3, 10, &[("a", "1")])]);
+    let key = &entry.keys["a"];
+    assert_eq!((&key.since, &key.known, &key.first), (&at(10), &at(3), &at(3)));
+    // A document that claims to be from the future makes no value younger than the moment it is served.
+    let entry = serve(&[(3, 10, &[("a", "1")]), (99, 20, &[("a", "2")])]);
+    let key = &entry.keys["a"];
+    assert_eq!((&key.since, &key.known, &key.first), (&at(20), &at(20), &at(3)));
+}
+
+#[test]
+fn a_value_that_comes_back_is_as_old_as_it_was() {
+    let entry = serve(&[
+        (1, 10, &[("a", "leaked")]),
+        (2, 20, &[("a", "2")]),
+        (3, 30, &[("a", "3")]),
+        (4, 40, &[("a", "leaked")]),
+    ]);
+    let key = &entry.keys["a"];
+    assert_eq!((&key.since, &key.known, &key.first), (&at(40), &at(1), &at(1)));
+    assert_eq!(key.past.iter().map(|p| p.known.clone()).collect::<Vec<_>>(), [at(3), at(2)]);
+    // Also when the key was gone in between.
+    let entry = serve(&[(1, 10, &[("a", "leaked")]), (2, 20, &[]), (3, 30, &[("a", "leaked")])]);
+    let key = &entry.keys["a"];
+    assert_eq!((&key.since, &key.known, &key.first), (&at(30), &at(1), &at(1)));
+    assert!(entry.gone.is_empty());
+    // And a new value under the name of a removed key is known as one that followed another.
+    let entry = serve(&[(1, 10, &[("a", "leaked")]), (2, 20, &[]), (3, 30, &[("a", "new")])]);
+    assert_eq!((&entry.keys["a"].known, &entry.keys["a"].first), (&at(3), &at(1)));
+}
+
+#[test]
+fn a_value_from_before_a_new_key_generation_is_found_again_while_the_old_key_lives() {
+    let leaked = plain(&[("a", "leaked")]);
+    let under = |plain: &Plain, generation: u32, entry: Option<&LedgerEntry>, live: &[u32]| {
+        let mut made = digests(plain, generation, None, live);
+        let under = |generation| digests(plain, generation, None, live).keys;
+        let asked = entry.map(LedgerEntry::key_generations).into_iter().flatten();
+        made.older = asked.filter(|g| *g != generation && live.contains(g)).map(|g| (g, under(g))).collect();
+        made
+    };
+    let first = step(None, &under(&leaked, 1, None, &[1]), "s", false, &at(10));
+    let other = under(&plain(&[("a", "2")]), 2, Some(&first), &[1, 2]);
+    let second = step(Some(&first), &other, "s", false, &at(20));
+    assert_eq!(second.key_generations(), [1, 2].into());
+    let back = |live: &[u32]| {
+        let third = step(Some(&second), &under(&leaked, 2, Some(&second), live), "s", false, &at(30));
+        third.keys["a"].known.clone()
+    };
+    assert_eq!(back(&[1, 2]), at(10));
+    assert_eq!(back(&[2]), at(30), "it cannot be told from a new one");
+}
+
+#[test]
+fn a_value_that_cannot_be_told_from_the_one_before_is_not_taken_for_a_new_one() {
+    let first = serve(&[(1, 10, &[("a", "1")])]);
+    let mut digests = written(&plain(&[("a", "1")]), 15);
+    digests.key.generation = 3;
+    let entry = step(Some(&first), &digests, "s", false, &at(20));
+    assert_eq!((entry.generation, &entry.keys["a"].known), (2, &at(1)), "perhaps it is the same");
+}
+
+#[test]
+fn documents_are_rolled_back_as_a_whole_or_one_of_several() {
+    let entry = serve(&[(5, 10, &[("a", "1"), ("b", "1")]), (7, 20, &[("a", "2"), ("b", "1")])]);
+    let now = |modified: u64| written(&plain(&[("a", "1"), ("b", "1")]), modified);
+    assert_eq!(rolled_back(None, &now(1)), None);
+    assert_eq!(rolled_back(Some(&entry), &now(7)), None, "as new as the newest is not older");
+    assert_eq!(rolled_back(Some(&entry), &now(8)), None);
+    let back = now(6);
+    let told = rolled_back(Some(&entry), &back).unwrap();
+    assert_eq!(told, RolledBack { key: None, now: at(6), newest: at(7) });
+    // Served all the same, it stays a rollback until something as new comes.
+    let served = step(Some(&entry), &back, "s", false, &at(30));
+    assert!(rolled_back(Some(&served), &now(6)).is_some());
+    assert_eq!(rolled_back(Some(&served), &now(7)), None);
+
+    // Two documents, a's and b's. b's goes back while a's is the newest of all.
+    let two = |a: u64, b: u64| {
+        let mut digests = written(&plain(&[("a", "1"), ("b", "1")]), a.max(b));
+        digests.modified = [("a".to_owned(), at(a)), ("b".to_owned(), at(b))].into();
+        digests
+    };
+    let mut entry = step(None, &two(9, 3), "s1", false, &at(10));
+    entry = step(Some(&entry), &two(9, 5), "s2", false, &at(20));
+    entry = step(Some(&entry), &two(12, 5), "s3", false, &at(30));
+    assert_eq!(rolled_back(Some(&entry), &two(12, 5)), None);
+    let back = two(12, 4);
+    let told = rolled_back(Some(&entry), &back).unwrap();
+    assert_eq!(told, RolledBack { key: Some("b"), now: at(4), newest: at(5) });
+    let text = serde_json::to_string(&entry).unwrap();
+    let stored: LedgerEntry = serde_json::from_str(&text).unwrap();
+    assert_eq!(rolled_back(Some(&stored), &back), Some(told));
+}
+
+#[test]
+fn a_document_from_the_future_makes_no_later_one_an_older_one() {
+    let entry = serve(&[(9000, 10, &[("a", "1")])]);
+    assert_eq!(entry.newest_modified, Some(at(10)));
+    let source = entry.source.clone();
+    let again = step(Some(&entry), &written(&plain(&[("a", "1")]), 9000), &source, false, &at(50));
+    assert_eq!(again, entry, "time alone changes nothing");
+    assert_eq!(rolled_back(Some(&entry), &written(&plain(&[("a", "2")]), 11)), None);
+    assert!(rolled_back(Some(&entry), &written(&plain(&[("a", "2")]), 9)).is_some());
+}
+
+#[test]
+fn an_entry_of_the_earlier_format_is_completed() {
+    let mut old = serve(&[(5, 10, &[("a", "1")])]);
+    old.history.clear();
+    old.newest_modified = None;
+    assert!(rolled_back(Some(&old), &written(&plain(&[("a", "1")]), 4)).is_some());
+    let entry = step(Some(&old), &written(&plain(&[("a", "2")]), 6), "s", false, &at(20));
+    assert_eq!(entry.history.iter().map(|p| p.number).collect::<Vec<_>>(), [2, 1]);
+    let same = step(Some(&old), &written(&plain(&[("a", "1")]), 5), "s", false, &at(20));
+    assert_eq!((same.generation, same.history.len(), same.newest_modified.clone()), (1, 1, Some(at(5))));
+    assert_eq!(step(Some(&same), &written(&plain(&[("a", "1")]), 5), "s", false, &at(30)), same);
+}
+
+#[test]
+fn a_lost_ledger_goes_on_from_what_is_borne() {
+    let content = plain(&[("a", "1")]);
+    let digests = digests(&content, 1, None, &[1]);
+    let lost = |borne, served_unchanged| {
+        let step = Step { digests: &digests, source: "s", served_unchanged, borne, now: &at(1) };
+        let entry = advance(None, step);
+        assert_eq!(entry.history[0].number, entry.generation);
+        entry.generation
+    };
+    assert_eq!([lost(Some(7), true), lost(Some(7), false), lost(None, false)], [7, 8, 1]);
+}

@@ -1,0 +1,244 @@
+//! The only writer of Secrets, of what stands beside them, and of EncryptedSecret statuses. Every write names the object it
+//! expects to find.
+
+mod beside;
+mod secret;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource as _};
+use serde_json::{Value, json};
+use touchseal_crds::names::FIELD_MANAGER;
+use touchseal_crds::{EncryptedSecret, EncryptedSecretStatus, Reason};
+use touchseal_plan::{Content, Decision, LedgerEntry, Notice, Trouble, generation};
+
+use crate::context::Context;
+use crate::ledger::LedgerError;
+use crate::merge;
+use crate::{observe, words};
+
+/// Why a decision could not be carried out. What was written stays; the next reconcile goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The world changed between observing and writing.
+    #[error("{what} changed meanwhile; looking again")]
+    Changed {
+        /// Object.
+        what: String,
+    },
+    /// A write was refused or failed.
+    #[error("writing {what}: {problem}")]
+    Write {
+        /// Object.
+        what: String,
+        /// What the API server said, without anything of the request.
+        problem: String,
+        /// True where trying again without a change cannot help.
+        permanent: bool,
+    },
+}
+
+/// What a decision is carried out with.
+pub struct Material {
+    /// The ledger's entry it was decided on.
+    pub ledger: Option<LedgerEntry>,
+    /// The plaintext, where the documents opened.
+    pub content: Option<Content>,
+    /// The content that is about to be overwritten, where it is to be kept.
+    pub outgoing: Option<Content>,
+}
+
+/// Carries out a decision, in the order of its fields: whatever stops in between, the next reconcile goes on from there.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn apply(
+    context: &Context,
+    object: &EncryptedSecret,
+    mut decision: Decision,
+    material: Material,
+) -> Result<(), ApplyError> {
+    let key = observe::key(object);
+    let Material { ledger: before, content, outgoing } = material;
+    let generation = decision.ledger.as_ref().or(before.as_ref()).map_or(0, |entry| entry.generation);
+    if let (Some(write), Some(outgoing)) = (&decision.previous, outgoing) {
+        secret::write(context, object, write, outgoing).await?;
+    }
+    let since = before.as_ref().map(|entry| entry.since.clone());
+    let entry = decision.ledger.take();
+    if let Some(entry) = entry.clone() {
+        context.ledger.commit(&key.0, &key.1, before, entry).await?;
+    }
+    if let (Some(write), Some(content)) = (&decision.secret, content) {
+        secret::write(context, object, write, content).await?;
+        let entry = entry.filter(|entry| Some(&entry.since) != since.as_ref());
+        if let Some((entry, late)) =
+            entry.and_then(|e| generation::served(&e, &this_second()).map(|l| (e, l)))
+        {
+            context.ledger.commit(&key.0, &key.1, Some(entry), late).await?;
+            return Err(ApplyError::Changed { what: format!("the date of Secret {}/{}", key.0, write.name) });
+        }
+    }
+    beside::write(context, object, &decision).await?;
+    context.watches.want_secrets(&key, decision.watch_foreign);
+    context.rollouts.want(&key, reference(object), generation, &decision.restart);
+    match decision.status {
+        Some(status) => write_status(context, object, status).await?,
+        None => context.echoes.right(&key, object.status.as_ref()),
+    }
+    for notice in decision.notices {
+        context.events.publish(&reference(object), &notice, "Reconcile").await;
+    }
+    Ok(())
+}
+
+/// Now, as the API server writes it: seconds that have begun.
+fn this_second() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// Ready=False and an Event with what the API server refused, so that a person sees why nothing happens.
+///
+/// # Errors
+/// The status could not be written either.
+pub async fn report(
+    context: &Context,
+    object: &EncryptedSecret,
+    status: EncryptedSecretStatus,
+    trouble: &Trouble,
+) -> Result<(), ApplyError> {
+    write_status(context, object, status).await?;
+    let notice = Notice { warning: true, reason: trouble.reason, message: trouble.message.clone() };
+    context.events.publish(&reference(object), &notice, "Reconcile").await;
+    Ok(())
+}
+
+async fn write_status(
+    context: &Context,
+    object: &EncryptedSecret,
+    status: EncryptedSecretStatus,
+) -> Result<(), ApplyError> {
+    let key = observe::key(object);
+    let what = format!("status of EncryptedSecret {}/{}", key.0, key.1);
+    let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &key.0);
+    let patch = status_patch(object, &status).map_err(|e| ApplyError::Write {
+        what: what.clone(),
+        problem: format!("it cannot be put into words ({e})"),
+        permanent: true,
+    })?;
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    context.echoes.right(&key, Some(&status));
+    let stored =
+        api.patch_status(&key.1, &params, &Patch::Merge(patch)).await.map_err(|e| failed(&what, e))?;
+    context.echoes.wrote(&key, stored.metadata.resource_version.as_deref().unwrap_or_default(), status);
+    Ok(())
+}
+
+/// The merge patch of a status. The uid keeps it off a namesake.
+fn status_patch(
+    object: &EncryptedSecret,
+    status: &EncryptedSecretStatus,
+) -> Result<Value, serde_json::Error> {
+    let fields = merge::status(&object.status, status)?;
+    Ok(json!({ "metadata": { "uid": object.metadata.uid }, "status": fields }))
+}
+
+fn owner(object: &EncryptedSecret, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: EncryptedSecret::api_version(&()).into_owned(),
+        kind: EncryptedSecret::kind(&()).into_owned(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+fn reference(object: &EncryptedSecret) -> ObjectReference {
+    ObjectReference { ..object.object_ref(&()) }
+}
+
+fn failed(what: &str, error: kube::Error) -> ApplyError {
+    let permanent = match &error {
+        kube::Error::Api(status) if matches!(status.code, 404 | 409) => {
+            return ApplyError::Changed { what: what.to_owned() };
+        }
+        kube::Error::Api(status) => matches!(status.code, 400 | 403 | 413 | 422),
+        _ => false,
+    };
+    ApplyError::Write { what: what.to_owned(), problem: words::of_secret(&error), permanent }
+}
+
+/// The trouble a permanent refusal is shown as.
+pub fn trouble(error: &ApplyError) -> Option<Trouble> {
+    match error {
+        ApplyError::Write { permanent: true, .. } => {
+            Some(Trouble::new(Reason::ApiError, format!("{error}; see the operator's log and its rights")))
+        }
+        // Nothing new is served while numbers cannot be stored; the Secret stays as it is.
+        ApplyError::Ledger(ledger @ (LedgerError::Api { .. } | LedgerError::Corrupt { .. })) => {
+            Some(Trouble::new(Reason::ApiError, ledger.to_string()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use touchseal_crds::EncryptedSecretSpec;
+
+    use super::*;
+
+    fn object(status: Option<EncryptedSecretStatus>) -> EncryptedSecret {
+        let mut object = EncryptedSecret::new("app", EncryptedSecretSpec::default());
+        object.metadata.uid = Some("uid-1".to_owned());
+        object.status = status;
+        object
+    }
+
+    #[test]
+    fn a_status_patch_leaves_exactly_the_new_status() {
+        let before = EncryptedSecretStatus {
+            secret_generation: Some(1),
+            keyring: Some("prod".to_owned()),
+            ..EncryptedSecretStatus::default()
+        };
+        let after = EncryptedSecretStatus { secret_generation: Some(2), ..EncryptedSecretStatus::default() };
+        let patch = status_patch(&object(Some(before)), &after).unwrap();
+        assert_eq!(
+            patch,
+            json!({ "metadata": { "uid": "uid-1" }, "status": { "secretGeneration": 2, "keyring": null } })
+        );
+        let first = status_patch(&object(None), &after).unwrap();
+        assert_eq!(first["status"], json!({ "secretGeneration": 2 }));
+    }
+
+    #[test]
+    fn refusals_tell_a_moved_world_from_a_wrong_request_from_a_server_in_trouble() {
+        let api = |code: u16| {
+            failed(
+                "Secret apps/app",
+                kube::Error::Api(Status::failure("hunter2", "Word").with_code(code).boxed()),
+            )
+        };
+        for code in [404, 409] {
+            assert!(matches!(api(code), ApplyError::Changed { .. }), "{code}");
+        }
+        for (code, wrong) in
+            [(400, true), (403, true), (413, true), (422, true), (429, false), (500, false), (503, false)]
+        {
+            let error = api(code);
+            assert!(matches!(error, ApplyError::Write { permanent, .. } if permanent == wrong), "{code}");
+            assert_eq!(trouble(&error).is_some(), wrong, "{code}");
+            let words = error.to_string();
+            assert!(words.starts_with("writing Secret apps/app: ") && !words.contains("hunter2"), "{words}");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The unseal ceremony's operator side: feeds what the API server shows to each keyring's state machine and carries out
+//! its effects. Events take effect at once; effects wait in a queue a keyring, so that an API server that does not
+//! answer delays no sealing.
+
+mod effects;
+mod report;
+mod request;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event as Watched};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
+use touchseal_crds::names::SEAL_ANNOTATION;
+use touchseal_crds::unseal_request::Release;
+use touchseal_crds::{Keyring, UnsealRequest};
+use touchseal_keyring::state::{Effect, Event};
+use touchseal_keyring::{Fingerprint, Pin, manifest};
+
+use crate::events::Events;
+use crate::identity::Identity;
+use crate::keys::Keys;
+use crate::pins;
+use crate::telemetry::Metrics;
+use crate::words;
+
+/// What the ceremony needs.
+pub struct Ceremony {
+    /// API server.
+    pub client: Client,
+    /// This process.
+    pub identity: Identity,
+    /// Namespace of requests and pins.
+    pub namespace: String,
+    /// ServiceAccount of the proofs.
+    pub service_account: String,
+    /// The state machines.
+    pub keys: Arc<Keys>,
+    /// Ticks whenever a keyring opened or closed.
+    pub keys_changed: watch::Sender<u64>,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// metadata.uid of each Keyring seen.
+    pub uids: Mutex<HashMap<String, String>>,
+}
+
+impl Ceremony {
+    fn learn_uid(&self, keyring: &str, uid: Option<String>) {
+        let mut uids = self.uids.lock().unwrap_or_else(PoisonError::into_inner);
+        uids.extend(uid.map(|uid| (keyring.to_owned(), uid)));
+    }
+
+    /// metadata.uid of a Keyring, for Events about it.
+    fn uid(&self, keyring: &str) -> Option<String> {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner).get(keyring).cloned()
+    }
+}
+
+/// What an effect, or a timer, brings back: keyring and event.
+type Answer = (String, Event);
+
+impl Ceremony {
+    /// Runs until the process ends. `listed` is told once every keyring there is has been looked at.
+    pub async fn run(self, listed: oneshot::Sender<()>) {
+        let keyrings: Api<Keyring> = Api::all(self.client.clone());
+        let requests: Api<UnsealRequest> = Api::namespaced(self.client.clone(), &self.namespace);
+        let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let pinned = watcher::Config::default().labels(&pins::selector());
+        let mut keyrings = watcher::watcher(keyrings, watcher::Config::default()).default_backoff().boxed();
+        let mut requests = watcher::watcher(requests, watcher::Config::default()).default_backoff().boxed();
+        let mut config_maps = watcher::watcher(config_maps, pinned).default_backoff().boxed();
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        let mut desk = Desk::new(Arc::new(self), answers, listed);
+        loop {
+            tokio::select! {
+                Some(event) = keyrings.next() => match event {
+                    Ok(event) => desk.keyring(event),
+                    Err(error) => failed("Keyrings", &error),
+                },
+                Some(event) = requests.next() => match event {
+                    Ok(event) => desk.request(event),
+                    Err(error) => failed("UnsealRequests", &error),
+                },
+                Some(event) = config_maps.next() => match event {
+                    Ok(event) => desk.pin(event),
+                    Err(error) => failed("pins", &error),
+                },
+                Some((keyring, event)) = answered.recv() => desk.answered(&keyring, event),
+                else => return,
+            }
+        }
+    }
+}
+
+fn failed(what: &str, error: &watcher::Error) {
+    tracing::warn!(problem = words::of_watch(error), "watch of {what} failed; it is tried again");
+}
+
+/// Turns what the watches show into events. Does no input or output itself.
+struct Desk {
+    ceremony: Arc<Ceremony>,
+    answers: mpsc::UnboundedSender<Answer>,
+    /// Effects waiting, by keyring.
+    queues: HashMap<String, mpsc::UnboundedSender<effects::Job>>,
+    /// Keyrings in the cluster.
+    present: HashSet<String>,
+    /// Keyrings listed by the watch that is being set up again.
+    listed: HashSet<String>,
+    keyrings_listed: bool,
+    /// Pins as stored; a keyring without one is told so once the list is complete.
+    pins: BTreeMap<String, Option<Pin>>,
+    /// The list of pins that is coming in; it replaces `pins` when it is complete.
+    pins_coming: BTreeMap<String, Option<Pin>>,
+    /// Fingerprint of each keyring's manifest, where it verifies.
+    lines: HashMap<String, Fingerprint>,
+    pins_listed: bool,
+    /// Told once both lists are in.
+    listed_once: Option<oneshot::Sender<()>>,
+    /// Keyrings this process's requests in the cluster ask for.
+    requests: HashSet<String>,
+    /// The same as it was before the watch was set up again.
+    requests_before: HashSet<String>,
+    /// The release last fed to each keyring: the watch shows the same one many times.
+    releases: HashMap<String, Release>,
+}
+
+impl Desk {
+    fn new(
+        ceremony: Arc<Ceremony>,
+        answers: mpsc::UnboundedSender<Answer>,
+        listed: oneshot::Sender<()>,
+    ) -> Desk {
+        Desk {
+            ceremony,
+            answers,
+            queues: HashMap::new(),
+            present: HashSet::new(),
+            listed: HashSet::new(),
+            keyrings_listed: false,
+            pins: BTreeMap::new(),
+            pins_coming: BTreeMap::new(),
+            lines: HashMap::new(),
+            pins_listed: false,
+            listed_once: Some(listed),
+            requests: HashSet::new(),
+            requests_before: HashSet::new(),
+            releases: HashMap::new(),
+        }
+    }
+
+    fn keyring(&mut self, event: Watched<Keyring>) {
+        match event {
+            Watched::Init => self.listed.clear(),
+            Watched::InitApply(keyring) => {
+                self.listed.insert(keyring.name_any());
+                self.keyring_seen(keyring);
+            }
+            Watched::InitDone => {
+                let lost: Vec<String> = self.present.difference(&self.listed).cloned().collect();
+                lost.iter().for_each(|name| self.keyring_gone(name));
+                self.keyrings_listed = true;
+                self.tell_listed();
+            }
+            Watched::Apply(keyring) => self.keyring_seen(keyring),
+            Watched::Delete(keyring) => self.keyring_gone(&keyring.name_any()),
+        }
+    }
+
+    fn tell_listed(&mut self) {
+        if self.keyrings_listed && self.pins_listed {
+            // Nobody waits for it any more when the process ends.
+            let _ = self.listed_once.take().map(|listed| listed.send(()));
+        }
+    }
+
+    fn keyring_seen(&mut self, keyring: Keyring) {
+        let name = keyring.name_any();
+        let new = self.present.insert(name.clone());
+        self.ceremony.learn_uid(&name, keyring.uid());
+        if let Some(marker) = keyring.annotations().get(SEAL_ANNOTATION) {
+            self.feed(&name, Event::SealRequested { marker: marker.clone() });
+        }
+        let line = manifest::verify(&keyring.spec).ok().map(|verified| verified.fingerprint());
+        let another = match line {
+            Some(line) => self.lines.insert(name.clone(), line) != Some(line),
+            None => self.lines.remove(&name).is_some(),
+        };
+        // The pin goes first: an unpinned keyring must not meet a manifest whose line is pinned under another name.
+        if (new || another) && self.pins_listed {
+            self.feed_pin(&name);
+        }
+        self.feed(&name, Event::ManifestSeen(keyring.spec));
+    }
+
+    fn keyring_gone(&mut self, name: &str) {
+        self.present.remove(name);
+        self.lines.remove(name);
+        self.releases.remove(name);
+        self.feed(name, Event::ManifestGone);
+    }
+
+    fn pin(&mut self, event: Watched<ConfigMap>) {
+        match event {
+            Watched::Init => self.pins_coming.clear(),
+            Watched::InitApply(map) => self.pins_coming.extend(pins::read(&map)),
+            Watched::InitDone => {
+                self.pins = std::mem::take(&mut self.pins_coming);
+                self.pins_listed = true;
+                self.feed_pins();
+                self.tell_listed();
+            }
+            Watched::Apply(map) => {
+                self.pins.extend(pins::read(&map));
+                self.feed_pins();
+            }
+            Watched::Delete(map) => {
+                if let Some((name, _)) = pins::read(&map) {
+                    self.pins.remove(&name);
+                    self.feed_pins();
+                }
+            }
+        }
+    }
+
+    /// What an effect or a timer brought back. A pin that was found stored is one of several that may bind the keyring.
+    fn answered(&mut self, keyring: &str, event: Event) {
+        match event {
+            Event::PinLoaded(Some(found)) => {
+                self.pins.insert(keyring.to_owned(), Some(found));
+                self.feed_pins();
+            }
+            Event::PinPersisted(pin) => {
+                self.pins.insert(keyring.to_owned(), Some(pin.clone()));
+                self.feed(keyring, Event::PinPersisted(pin));
+            }
+            event => self.feed(keyring, event),
+        }
+    }
+
+    /// A pin binds every keyring of its line.
+    fn feed_pins(&mut self) {
+        for name in self.present.clone() {
+            self.feed_pin(&name);
+        }
+    }
+
+    /// A keyring whose pin cannot be read stays shut, for what was pinned is not known.
+    fn feed_pin(&mut self, keyring: &str) {
+        match pins::binding(&self.pins, keyring, self.lines.get(keyring)) {
+            None => self.feed(keyring, Event::PinLoaded(None)),
+            Some(Some(pin)) => {
+                let pin = pin.clone();
+                self.feed(keyring, Event::PinLoaded(Some(pin)));
+            }
+            Some(None) => tracing::error!(
+                keyring,
+                config_map = pins::name(keyring),
+                "the pin cannot be read, so the keyring is not used; restore the ConfigMap, or delete it to pin the present manifest"
+            ),
+        }
+    }
+
+    fn request(&mut self, event: Watched<UnsealRequest>) {
+        match event {
+            Watched::Init => self.requests_before = std::mem::take(&mut self.requests),
+            Watched::Apply(request) | Watched::InitApply(request) => self.request_seen(request),
+            Watched::InitDone => {
+                let lost: Vec<String> = self.requests_before.difference(&self.requests).cloned().collect();
+                lost.iter().for_each(|keyring| self.ask_again(keyring));
+            }
+            Watched::Delete(request) => {
+                if self.is_mine(&request) {
+                    self.requests.remove(&request.spec.keyring);
+                    self.ask_again(&request.spec.keyring);
+                }
+            }
+        }
+    }
+
+    fn request_seen(&mut self, request: UnsealRequest) {
+        if !self.is_mine(&request) {
+            return;
+        }
+        let keyring = request.spec.keyring;
+        self.requests.insert(keyring.clone());
+        let Some(release) = request.spec.release else { return };
+        if self.releases.get(&keyring) == Some(&release) {
+            return;
+        }
+        self.releases.insert(keyring.clone(), release.clone());
+        self.feed(&keyring, Event::ReleaseSeen(release));
+    }
+
+    /// A request whose pod is this one and whose keyring is in the cluster; whoever may write requests can invent others.
+    fn is_mine(&self, request: &UnsealRequest) -> bool {
+        request.spec.pod == self.ceremony.identity.pod && self.present.contains(&request.spec.keyring)
+    }
+
+    /// Somebody deleted our request. Where the keyring is still sealed a new one follows, with a new proof; where it was
+    /// our own hand, because it is answered, nothing does.
+    fn ask_again(&mut self, keyring: &str) {
+        self.feed(keyring, Event::ProofExpiring);
+    }
+
+    /// One event: it takes effect now, its effects are queued.
+    fn feed(&mut self, keyring: &str, event: Event) {
+        let keys = &self.ceremony.keys;
+        // What others derive from: where it stands, and the manifest that the keys in hand were opened at.
+        let standing = |keys: &Keys| {
+            keys.look(keyring, |state| {
+                let opened_at = state.keys().map(|open| *open.manifest().digest());
+                (std::mem::discriminant(state.phase()), opened_at)
+            })
+        };
+        let before = standing(keys);
+        let handled = keys.look(keyring, |state| state.handled_seal_marker().map(str::to_owned));
+        let effects = keys.step(keyring, event);
+        if before != standing(keys) {
+            self.ceremony.keys_changed.send_modify(|tick| *tick += 1);
+        }
+        let marked = handled != keys.look(keyring, |state| state.handled_seal_marker().map(str::to_owned));
+        let reports = |e: &Effect| {
+            matches!(
+                e,
+                Effect::ReportSealed { .. } | Effect::ReportUnsealed { .. } | Effect::ReportTampered { .. }
+            )
+        };
+        let told = effects.iter().any(reports);
+        let queue = self.queues.entry(keyring.to_owned()).or_insert_with(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tokio::spawn(effects::carry_out(
+                Arc::clone(&self.ceremony),
+                keyring.to_owned(),
+                receiver,
+                self.answers.clone(),
+            ));
+            sender
+        });
+        for effect in effects {
+            // The receiving task lives as long as this sender.
+            let _ = queue.send(effects::Job::Effect(effect));
+        }
+        if marked && !told {
+            let _ = queue.send(effects::Job::Report);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The Keyring's status: this replica's entry, and what all entries together say.
+//!
+//! Every replica writes the summary of all entries when it reports; whether the manifest is refused is each replica's own
+//! judgement, which is the same for the same manifest and pin. Entries of pods that are gone are dropped by whoever writes
+//! next.
+
+use std::collections::HashSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+use touchseal_crds::keyring::{ReplicaState, ReplicaStatus, UnsealRecord};
+use touchseal_crds::names::FIELD_MANAGER;
+use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
+use touchseal_keyring::State;
+use touchseal_keyring::state::{Phase, Tampered};
+use touchseal_plan::conditions::{self, Say};
+
+use super::Ceremony;
+use crate::merge;
+use crate::reconcile::now;
+
+/// What this process has to say of one keyring.
+struct Own {
+    replica: ReplicaStatus,
+    tampered: Option<Tampered>,
+    fingerprint: Option<String>,
+}
+
+/// Brings the status up to date. Written only where it differs.
+pub async fn write(ceremony: &Ceremony, keyring: &str) -> Result<(), kube::Error> {
+    let api: Api<Keyring> = Api::all(ceremony.client.clone());
+    let pods: Api<Pod> = Api::namespaced(ceremony.client.clone(), &ceremony.identity.namespace);
+    loop {
+        let Some(object) = api.get_opt(keyring).await? else { return Ok(()) };
+        let live: HashSet<String> = pods
+            .list_metadata(&ListParams::default())
+            .await?
+            .items
+            .into_iter()
+            .filter_map(|p| p.metadata.name)
+            .collect();
+        let own = ceremony.keys.look(keyring, |state| own(state, &ceremony.identity.pod));
+        let Some(own) = own else { return Ok(()) };
+        let before = object.status.clone().unwrap_or_default();
+        let after = summary(&object, &before, own, &live, &now());
+        if before == after {
+            return Ok(());
+        }
+        let patch = json!({
+            "metadata": { "resourceVersion": object.metadata.resource_version },
+            "status": merge::status(&before, &after).map_err(kube::Error::SerdeError)?,
+        });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match api.patch_status(keyring, &params, &Patch::Merge(patch)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()), // deleted meanwhile
+            Err(kube::Error::Api(status)) if status.code == 409 => {} // another replica reported first: look again
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+fn own(state: &State, pod: &str) -> Own {
+    let (tampered, unsealed, fingerprint) = match state.phase() {
+        Phase::Tampered(tampered) => (Some(tampered.clone()), None, None),
+        Phase::Unsealed(unsealed) => {
+            (None, Some(&unsealed.by), Some(unsealed.open.manifest().fingerprint().to_string()))
+        }
+        Phase::Sealed(sealed) => (None, None, Some(sealed.manifest.fingerprint().to_string())),
+        Phase::Absent | Phase::Opening(_) => (None, None, None),
+    };
+    let since =
+        state.since().map_or_else(now, |at| Time(at.round(k8s_openapi::jiff::Unit::Second).unwrap_or(at)));
+    let replica = ReplicaStatus {
+        pod: pod.to_owned(),
+        state: if unsealed.is_some() { ReplicaState::Unsealed } else { ReplicaState::Sealed },
+        since: since.clone(),
+        unsealed_by: unsealed.map(|by| UnsealRecord {
+            holder: by.holder.clone(),
+            serial: by.serial,
+            at: since,
+        }),
+        last_handled_seal_request: state.handled_seal_marker().map(str::to_owned),
+    };
+    Own { replica, tampered, fingerprint }
+}
+
+fn summary(
+    object: &Keyring,
+    before: &KeyringStatus,
+    own: Own,
+    live: &HashSet<String>,
+    now: &Time,
+) -> KeyringStatus {
+    let mut status = before.clone();
+    status.observed_generation = object.metadata.generation;
+    status.replicas.retain(|r| r.pod != own.replica.pod && live.contains(&r.pod));
+    status.replicas.push(own.replica);
+    status.replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
+    let unsealed = status.replicas.iter().filter(|r| r.state == ReplicaState::Unsealed).count();
+    status.unsealed_replicas = i32::try_from(unsealed).ok();
+    let newest =
+        status.replicas.iter().filter_map(|r| r.unsealed_by.as_ref()).max_by_key(|record| record.at.0);
+    if let Some(newest) = newest {
+        status.last_unseal = Some(newest.clone());
+    }
+    status.fingerprint = own.fingerprint.or(status.fingerprint);
+    let (word, message) = if unsealed > 0 {
+        (Reason::Unsealed, format!("{unsealed} of {} replicas unsealed", status.replicas.len()))
+    } else {
+        (Reason::Sealed, "waits for a holder: touchseal unseal".to_owned())
+    };
+    let flag = if unsealed > 0 { "True" } else { "False" };
+    match own.tampered {
+        Some(tampered) => {
+            set(&mut status, ConditionType::Ready, "False", tampered.reason, &tampered.message, now);
+            set(&mut status, ConditionType::Stalled, "True", tampered.reason, &tampered.message, now);
+            set(&mut status, ConditionType::Tampered, "True", tampered.reason, &tampered.message, now);
+        }
+        None => {
+            set(&mut status, ConditionType::Ready, "True", word, &message, now);
+            status.conditions.retain(|c| {
+                c.type_ != ConditionType::Tampered.as_str() && c.type_ != ConditionType::Stalled.as_str()
+            });
+        }
+    }
+    set(&mut status, ConditionType::Unsealed, flag, word, &message, now);
+    status
+}
+
+fn set(
+    status: &mut KeyringStatus,
+    type_: ConditionType,
+    value: &str,
+    reason: Reason,
+    message: &str,
+    now: &Time,
+) {
+    let say = Say { status: value, reason, message };
+    conditions::set(&mut status.conditions, status.observed_generation, type_, say, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use touchseal_crds::KeyringSpec;
+
+    use super::*;
+
+    fn at(text: &str) -> Time {
+        Time(text.parse().unwrap())
+    }
+
+    fn own(pod: &str, unsealed_at: Option<&str>) -> Own {
+        let since = at(unsealed_at.unwrap_or("2026-01-01T00:00:00Z"));
+        Own {
+            replica: ReplicaStatus {
+                pod: pod.to_owned(),
+                state: if unsealed_at.is_some() { ReplicaState::Unsealed } else { ReplicaState::Sealed },
+                since: since.clone(),
+                unsealed_by: unsealed_at.map(|_| UnsealRecord {
+                    holder: "alice".to_owned(),
+                    serial: 1,
+                    at: since,
+                }),
+                last_handled_seal_request: None,
+            },
+            tampered: None,
+            fingerprint: Some("SHA256:abc".to_owned()),
+        }
+    }
+
+    fn report(before: &KeyringStatus, own: Own, live: &[&str]) -> KeyringStatus {
+        let spec = KeyringSpec {
+            version: 1,
+            id: String::new(),
+            revision: 1,
+            holders: Vec::new(),
+            generations: Vec::new(),
+            signature: String::new(),
+        };
+        let mut keyring = Keyring::new("prod", spec);
+        keyring.metadata.generation = Some(3);
+        let live = live.iter().map(|pod| (*pod).to_owned()).collect();
+        summary(&keyring, before, own, &live, &at("2026-06-01T00:00:00Z"))
+    }
+
+    fn state(status: &KeyringStatus, type_: ConditionType) -> Option<(&str, &str)> {
+        let found = status.conditions.iter().find(|c| c.type_ == type_.as_str())?;
+        Some((found.status.as_str(), found.reason.as_str()))
+    }
+
+    #[test]
+    fn reporting_the_same_again_changes_nothing() {
+        let once = report(&KeyringStatus::default(), own("a", None), &["a"]);
+        assert_eq!(report(&once, own("a", None), &["a"]), once);
+    }
+
+    #[test]
+    fn every_replica_counts_and_the_newest_unseal_is_told() {
+        let one = report(&KeyringStatus::default(), own("b", Some("2026-02-02T00:00:00Z")), &["a", "b"]);
+        let two = report(&one, own("a", Some("2026-01-02T00:00:00Z")), &["a", "b"]);
+        assert_eq!(two.unsealed_replicas, Some(2));
+        assert_eq!(two.replicas.iter().map(|r| r.pod.as_str()).collect::<Vec<_>>(), ["a", "b"], "in order");
+        assert_eq!(two.last_unseal.as_ref().unwrap().at, at("2026-02-02T00:00:00Z"));
+        assert_eq!(state(&two, ConditionType::Unsealed), Some(("True", "Unsealed")));
+        assert_eq!(two.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn replicas_whose_pod_is_gone_are_dropped_and_the_last_unseal_is_remembered() {
+        let one = report(&KeyringStatus::default(), own("gone", Some("2026-02-02T00:00:00Z")), &["gone"]);
+        let two = report(&one, own("new", None), &["new"]);
+        assert_eq!(two.replicas.len(), 1);
+        assert_eq!(two.unsealed_replicas, Some(0));
+        assert!(two.last_unseal.is_some());
+        assert_eq!(state(&two, ConditionType::Unsealed), Some(("False", "Sealed")));
+        assert_eq!(state(&two, ConditionType::Ready), Some(("True", "Sealed")), "sealed is a normal state");
+    }
+
+    #[test]
+    fn a_refused_keyring_is_stalled_until_it_is_not() {
+        let mut refused = own("a", None);
+        refused.tampered =
+            Some(Tampered { reason: Reason::ManifestInvalid, message: "the signature is wrong".to_owned() });
+        let bad = report(&KeyringStatus::default(), refused, &["a"]);
+        for type_ in [ConditionType::Stalled, ConditionType::Tampered] {
+            assert_eq!(state(&bad, type_), Some(("True", "ManifestInvalid")));
+        }
+        assert_eq!(state(&bad, ConditionType::Ready), Some(("False", "ManifestInvalid")));
+        let good = report(&bad, own("a", None), &["a"]);
+        assert_eq!(state(&good, ConditionType::Stalled), None);
+        assert_eq!(state(&good, ConditionType::Tampered), None);
+        assert_eq!(state(&good, ConditionType::Ready), Some(("True", "Sealed")));
+    }
+
+    #[test]
+    fn fields_that_went_away_are_taken_out() {
+        let before = KeyringStatus {
+            fingerprint: Some("x".to_owned()),
+            unsealed_replicas: Some(1),
+            ..KeyringStatus::default()
+        };
+        let after = KeyringStatus { unsealed_replicas: Some(0), ..KeyringStatus::default() };
+        assert_eq!(
+            merge::status(&before, &after).unwrap(),
+            json!({ "fingerprint": null, "unsealedReplicas": 0 })
+        );
+    }
+}

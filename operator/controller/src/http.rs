@@ -1,0 +1,65 @@
+//! /healthz, /readyz and /metrics. Sealed is a normal state: a sealed operator is alive and ready, so that it stays
+//! reachable for its unsealing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+/// True once the first lists have arrived.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on /readyz answers 200.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Serves the probes until the process ends.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn serve_probes(address: SocketAddr, ready: Readiness) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    let routes = Router::new().route("/healthz", get(|| async { "ok" })).route(
+        "/readyz",
+        get(move || async move {
+            if ready.0.load(Ordering::Acquire) {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "starting")
+            }
+        }),
+    );
+    axum::serve(listener, routes).await
+}
+
+/// Serves the metrics until the process ends.
+///
+/// # Errors
+/// The address cannot be bound.
+pub async fn serve_metrics(address: SocketAddr, registry: Registry) -> std::io::Result<()> {
+    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let registry = Arc::new(registry);
+    let listener = TcpListener::bind(address).await?;
+    let routes = Router::new().route(
+        "/metrics",
+        get(move || async move {
+            let mut text = String::new();
+            match prometheus_client::encoding::text::encode(&mut text, &registry) {
+                Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text),
+                Err(_) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, OPENMETRICS)], String::new())
+                }
+            }
+        }),
+    );
+    axum::serve(listener, routes).await
+}

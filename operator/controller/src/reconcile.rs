@@ -1,0 +1,108 @@
+//! One reconcile: observe, decide, apply. And what to do when that fails.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{Timestamp, Unit};
+use kube::runtime::controller::Action;
+use rand::Rng as _;
+use touchseal_crds::EncryptedSecret;
+use touchseal_plan::{Observed, decide};
+
+use crate::apply::{self, ApplyError, Material};
+use crate::context::Context;
+use crate::ledger::LedgerError;
+use crate::observe::{self, ObserveError};
+
+/// Longest wait between two attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Shortest and longest wait for something that time alone brings. What lies further away is looked at again in between;
+/// the timer takes no more than two years.
+const MIN_WAIT: Duration = Duration::from_millis(50);
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a reconcile is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Gathering failed.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// Writing failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// Brings one EncryptedSecret's Secret and status up to date.
+///
+/// # Errors
+/// A read or write failed; it is tried again by [`on_error`].
+pub async fn reconcile(
+    object: Arc<EncryptedSecret>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let gathered = observe::observe(&context, &object).await?;
+    let observed = Observed {
+        object: &gathered.object,
+        source: gathered.source,
+        opened: gathered.opened,
+        secret: gathered.secret,
+        fresh: gathered.fresh,
+        previous: gathered.beside.previous,
+        live: gathered.live,
+        others: gathered.beside.others,
+        alias: gathered.beside.alias,
+        ledger: gathered.ledger.clone(),
+        consumers: observe::consumers(&context, &gathered.object).await,
+    };
+    let now = now();
+    let decision = decide(&observed, &now);
+    let again = decision.again.clone();
+    let outcome = decide::outcome(&observed, &decision);
+    context.metrics.reconciles.get_or_create(&crate::telemetry::OutcomeLabel { outcome }).inc();
+    let material =
+        Material { ledger: gathered.ledger, content: gathered.content, outgoing: gathered.outgoing };
+    let applied = apply::apply(&context, &gathered.object, decision, material).await;
+    if let Some(trouble) = applied.as_ref().err().and_then(apply::trouble)
+        && let Some(status) = decide::refused(&gathered.object, &trouble, &now)
+    {
+        apply::report(&context, &gathered.object, status, &trouble).await?;
+    }
+    applied?;
+    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(&object));
+    Ok(again.map_or_else(Action::await_change, |time| Action::requeue(until(&time))))
+}
+
+/// How long until `time`, seldom more than that: a moment may have passed since it was decided on.
+fn until(time: &Time) -> Duration {
+    let left = time.0.duration_since(Timestamp::now());
+    Duration::try_from(left).unwrap_or_default().clamp(MIN_WAIT, MAX_WAIT)
+}
+
+/// Looks again at once where the world moved, later and later where something fails. Never gives up.
+pub fn on_error(object: Arc<EncryptedSecret>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let key = observe::key(&object);
+    let moved = matches!(
+        error,
+        ReconcileError::Apply(ApplyError::Changed { .. } | ApplyError::Ledger(LedgerError::Stale))
+    );
+    let attempt = {
+        let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.clone()).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    };
+    if !moved {
+        tracing::warn!(namespace = key.0, name = key.1, attempt, %error, "EncryptedSecret could not be reconciled; it is tried again");
+    }
+    let base = if moved { Duration::from_millis(5) } else { Duration::from_millis(100) };
+    let wait = base.saturating_mul(1 << attempt.min(12)).min(MAX_BACKOFF);
+    Action::requeue(wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0)))
+}
+
+/// Now, in whole seconds as the API stores times.
+pub fn now() -> Time {
+    let now = Timestamp::now();
+    Time(now.round(Unit::Second).unwrap_or(now))
+}

@@ -1,0 +1,284 @@
+//! The Secrets that are ours, as the watch sees them: metadata and a fingerprint each, never their data.
+//!
+//! Only Secrets labelled `app.kubernetes.io/managed-by=touchseal` are watched, so that memory does not follow the
+//! cluster's other Secrets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hmac::digest::generic_array::GenericArray;
+use hmac::{Hmac, Mac as _};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use rand::RngCore as _;
+use sha2::Sha256;
+use touchseal_crds::names::{FIELD_MANAGER, GROUP, ROLE_ANNOTATION, SOURCE_ANNOTATION};
+use touchseal_plan::{Other, OurSecret};
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+/// Compares contents of Secrets under a random key of this process; a fingerprint means nothing outside it.
+pub struct Fingerprinter([u8; 64]);
+
+impl Fingerprinter {
+    /// One with a new random key.
+    pub fn new() -> Fingerprinter {
+        let mut key = [0; 64];
+        rand::rngs::OsRng.fill_bytes(&mut key);
+        Fingerprinter(key)
+    }
+
+    /// Fingerprint of keys and values.
+    pub fn of<'a>(&self, data: impl Iterator<Item = (&'a str, &'a [u8])>) -> [u8; 16] {
+        let mut mac = Hmac::<Sha256>::new(GenericArray::from_slice(&self.0));
+        for (key, value) in data {
+            for part in [key.as_bytes(), value] {
+                mac.update(&(part.len() as u64).to_be_bytes());
+                mac.update(part);
+            }
+        }
+        let mut out = [0; 16];
+        out.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        out
+    }
+}
+
+/// Every Secret of ours.
+pub struct Secrets {
+    known: Mutex<Known>,
+    fingerprinter: Fingerprinter,
+}
+
+#[derive(Default)]
+struct Known {
+    secrets: HashMap<Key, OurSecret>,
+    /// Latest resourceVersion the watch has brought.
+    watched: String,
+    /// Names of the Secrets with a role, by the EncryptedSecret they come from.
+    roles: HashMap<Key, BTreeSet<String>>,
+    /// Names under which a Secret is being made right now, and for whom.
+    claims: HashMap<Key, String>,
+}
+
+/// The right to make the Secret of one name; ends when dropped.
+pub struct Claim<'a> {
+    secrets: &'a Secrets,
+    key: Key,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.secrets.lock().claims.remove(&self.key);
+    }
+}
+
+impl Secrets {
+    /// None yet.
+    pub fn new() -> Secrets {
+        Secrets { known: Mutex::default(), fingerprinter: Fingerprinter::new() }
+    }
+
+    /// The fingerprinter its fingerprints are made with.
+    pub fn fingerprinter(&self) -> &Fingerprinter {
+        &self.fingerprinter
+    }
+
+    /// What is known of one.
+    pub fn get(&self, key: &Key) -> Option<OurSecret> {
+        self.lock().secrets.get(key).cloned()
+    }
+
+    /// The Secrets with a role that come from this EncryptedSecret, and the one of its own or its target's name.
+    pub fn of(&self, (namespace, source): &Key, target: &str) -> Vec<Other> {
+        let known = self.lock();
+        let roles = known.roles.get(&(namespace.clone(), source.clone()));
+        let names = roles.into_iter().flatten().map(String::as_str).chain([target]);
+        names
+            .filter_map(|name| {
+                let secret = known.secrets.get(&(namespace.clone(), name.to_owned()))?;
+                let ours = secret.source.as_ref() == Some(source);
+                ours.then(|| Other { name: name.to_owned(), secret: secret.clone() })
+            })
+            .collect()
+    }
+
+    /// Before making a Secret for EncryptedSecret `source`: None where another one just made it, or is about to. Two that
+    /// name one target both see nothing there, and as both write under our name the API server would let the second
+    /// overwrite the first.
+    pub fn claim(&self, key: &Key, source: &str) -> Option<Claim<'_>> {
+        let mut known = self.lock();
+        let taken = known.secrets.get(key).and_then(|s| s.source.as_deref()).is_some_and(|by| by != source)
+            || known.claims.contains_key(key);
+        if taken {
+            return None;
+        }
+        known.claims.insert(key.clone(), source.to_owned());
+        Some(Claim { secrets: self, key: key.clone() })
+    }
+
+    /// Takes in a state the watch brings. Returns whether it is news: later than what is known. The watch lags behind the
+    /// answers to our own writes; what it brings late changes nothing.
+    pub fn seen(&self, secret: &Secret) -> bool {
+        let compact = self.compact(secret);
+        let mut known = self.lock();
+        known.watched_up_to(&compact.resource_version);
+        known.take_in(key(secret), compact)
+    }
+
+    /// Takes in the answer to a write of ours, unless the watch is past it: then it knows better, for instance that the
+    /// Secret is gone again.
+    pub fn wrote(&self, secret: &Secret) {
+        let compact = self.compact(secret);
+        let mut known = self.lock();
+        if newer(&compact.resource_version, &known.watched) {
+            known.take_in(key(secret), compact);
+        }
+    }
+
+    /// Takes in a removal.
+    pub fn gone(&self, secret: &Secret) {
+        let mut known = self.lock();
+        known.watched_up_to(secret.metadata.resource_version.as_deref().unwrap_or_default());
+        let key = key(secret);
+        let same = known.secrets.get(&key).is_some_and(|k| Some(&k.uid) == secret.metadata.uid.as_ref());
+        if same {
+            known.remove(&key);
+        }
+    }
+
+    /// After a fresh list: forgets what is not in it. Returns the forgotten.
+    pub fn retain(&self, listed: &HashSet<Key>) -> Vec<(Key, OurSecret)> {
+        let mut known = self.lock();
+        let lost: Vec<Key> = known.secrets.keys().filter(|k| !listed.contains(*k)).cloned().collect();
+        lost.into_iter().filter_map(|k| known.remove(&k).map(|secret| (k, secret))).collect()
+    }
+
+    /// The compact form of a Secret.
+    pub fn compact(&self, secret: &Secret) -> OurSecret {
+        let meta = &secret.metadata;
+        let empty = BTreeMap::new();
+        let data = secret.data.as_ref().unwrap_or(&empty);
+        OurSecret {
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            fingerprint: self.fingerprinter.of(data.iter().map(|(k, v)| (k.as_str(), v.0.as_slice()))),
+            type_: secret.type_.clone().unwrap_or_default(),
+            immutable: secret.immutable == Some(true),
+            deleting: meta.deletion_timestamp.is_some(),
+            source: source(meta).map(str::to_owned),
+            labels: applied(meta, "f:labels", meta.labels.as_ref()),
+            annotations: applied(meta, "f:annotations", meta.annotations.as_ref()),
+            altered: meta.annotations.as_ref().is_some_and(|a| a.contains_key(ROLE_ANNOTATION))
+                && altered(meta),
+            owner_uid: owner_uid(meta),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn watched_up_to(&mut self, version: &str) {
+        if newer(version, &self.watched) {
+            version.clone_into(&mut self.watched);
+        }
+    }
+
+    fn take_in(&mut self, key: Key, secret: OurSecret) -> bool {
+        let before = self.secrets.get(&key);
+        let news = before.is_none_or(|before| newer(&secret.resource_version, &before.resource_version));
+        if news {
+            self.remove(&key);
+            if let (true, Some(source)) = (has_role(&secret), &secret.source) {
+                self.roles.entry((key.0.clone(), source.clone())).or_default().insert(key.1.clone());
+            }
+            self.secrets.insert(key, secret);
+        }
+        news
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<OurSecret> {
+        let secret = self.secrets.remove(key)?;
+        if let (true, Some(source)) = (has_role(&secret), &secret.source) {
+            let of = (key.0.clone(), source.clone());
+            let names = self.roles.get_mut(&of);
+            let left = names.map(|names| {
+                names.remove(&key.1);
+                names.len()
+            });
+            if left == Some(0) {
+                self.roles.remove(&of);
+            }
+        }
+        Some(secret)
+    }
+}
+
+/// Whether resourceVersion `a` is later than `b` (decimal numbers that only grow, Kubernetes 1.35 and up; earlier ones
+/// behave the same). Where they are no numbers, any difference counts.
+pub fn newer(a: &str, b: &str) -> bool {
+    match (a.parse::<u128>(), b.parse::<u128>()) {
+        (Ok(a), Ok(b)) => a > b,
+        _ => a != b,
+    }
+}
+
+/// Namespace and name of a Secret.
+pub fn key(secret: &Secret) -> Key {
+    (secret.metadata.namespace.clone().unwrap_or_default(), secret.metadata.name.clone().unwrap_or_default())
+}
+
+/// The EncryptedSecret a Secret says it comes from.
+pub fn source(meta: &ObjectMeta) -> Option<&str> {
+    meta.annotations.as_ref()?.get(SOURCE_ANNOTATION).map(String::as_str)
+}
+
+/// uid of the EncryptedSecret that owns an object.
+pub fn owner_uid(meta: &ObjectMeta) -> Option<String> {
+    meta.owner_references.iter().flatten().find_map(|owner| {
+        let ours = owner.kind == "EncryptedSecret" && owner.api_version.starts_with(GROUP);
+        ours.then(|| owner.uid.clone())
+    })
+}
+
+fn has_role(secret: &OurSecret) -> bool {
+    secret.annotations.contains_key(ROLE_ANNOTATION)
+}
+
+/// Whether anybody but our own server-side apply wrote values: a value belongs to whoever wrote it last.
+fn altered(meta: &ObjectMeta) -> bool {
+    meta.managed_fields.iter().flatten().any(|entry| {
+        let ours =
+            entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply");
+        !ours && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some())
+    })
+}
+
+/// The pairs that our own server-side apply owns; what others put beside them is theirs.
+fn applied(
+    meta: &ObjectMeta,
+    field: &str,
+    pairs: Option<&BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let ours = meta.managed_fields.iter().flatten().filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
+    });
+    let mut owned = BTreeMap::new();
+    for entry in ours {
+        let names =
+            entry.fields_v1.as_ref().and_then(|f| f.0.pointer(&format!("/f:metadata/{field}"))?.as_object());
+        for name in names.into_iter().flat_map(|names| names.keys()).filter_map(|n| n.strip_prefix("f:")) {
+            if let Some(value) = pairs.and_then(|pairs| pairs.get(name)) {
+                owned.insert(name.to_owned(), value.clone());
+            }
+        }
+    }
+    owned
+}
+
+#[cfg(test)]
+#[path = "secrets_tests.rs"]
+mod tests;

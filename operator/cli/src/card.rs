@@ -1,0 +1,226 @@
+//! The YubiKey as the commands use it: which one, its PIN, and opening a keyring with exactly one operation.
+
+use touchseal_crds::keyring::{Holder, PinPolicy as PinWord, TouchPolicy as TouchWord};
+use touchseal_keyring::{OpenError, OpenKeyring, PivPublicKey, UnwrapError, VerifiedManifest, holder};
+use touchseal_token::{
+    Card, CardInfo, LastTry, Pin, PinFormat, PinPolicy, Slot, TokenError, TouchPolicy, Which,
+};
+use zeroize::Zeroizing;
+
+use crate::error::{Exit, Explain, Failure};
+use crate::secret_input::PinSource;
+use crate::{ceremony, terminal};
+
+impl Explain for TokenError {
+    fn hint(&self) -> String {
+        match self {
+            Self::LastTry { .. } => {
+                "be sure of the PIN and pass --allow-last-pin-try, or set a new PIN with the PUK: \
+                 ykman piv access unblock-pin"
+                    .to_owned()
+            }
+            Self::DefaultPin { .. } => {
+                "run it in a terminal, where it asks for a new PIN, or change it with ykman piv access change-pin".to_owned()
+            }
+            other => other.help(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::LastTry { .. } | Self::LastPukTry { .. } => Exit::Refused,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl Explain for PinFormat {
+    fn hint(&self) -> String {
+        match self {
+            Self::TooLong => {
+                "PINs and PUKs have 6 to 8 characters; if you touched the YubiKey, it typed for you".into()
+            }
+            _ => "PINs and PUKs have 6 to 8 characters".to_owned(),
+        }
+    }
+}
+
+/// Why a keyring was not opened, beyond what the card says.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailure {
+    /// The slot holds a key that is not the holder's.
+    #[error("slot {slot} of YubiKey {serial} holds another key than the one enrolled as {holder}")]
+    OtherKey { slot: String, serial: u32, holder: String },
+    /// The manifest's entry is not one of a PIV slot.
+    #[error("holder {0} has no PIV slot")]
+    NoSlot(String),
+    /// The wrapped master did not open.
+    #[error("open keyring {0}: {1}")]
+    Unwrap(String, String),
+    /// The master is not the manifest's.
+    #[error("open keyring {0}")]
+    Master(String, #[source] OpenError),
+}
+
+impl Explain for OpenFailure {
+    fn hint(&self) -> String {
+        match self {
+            Self::OtherKey { .. } => {
+                "the slot was overwritten: use another holder's YubiKey, then enrol this one again".into()
+            }
+            Self::NoSlot(_) | Self::Unwrap(..) | Self::Master(..) => {
+                "the manifest is damaged: use its last version from git that opens".to_owned()
+            }
+        }
+    }
+}
+
+/// The YubiKeys plugged in; none is an empty list.
+pub fn present() -> Result<Vec<CardInfo>, TokenError> {
+    match touchseal_token::cards() {
+        Err(TokenError::NoReader | TokenError::NoCard) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// Chooses and opens the YubiKey of a holder of the keyring.
+pub fn open_holder<'a>(
+    name: &str,
+    manifest: &'a VerifiedManifest,
+    wanted: Option<u32>,
+) -> Result<(Card, &'a Holder), Failure> {
+    let serials: Vec<u32> = present()?.iter().map(|card| card.serial).collect();
+    let holder = ceremony::choose_holder(name, &manifest.spec().holders, &serials, wanted)?;
+    Ok((Card::open(Which::Serial(holder.serial))?, holder))
+}
+
+/// Opens the keyring as `holder`: asks for the PIN if the key wants it, then ONE private-key operation.
+pub fn open_keyring(
+    name: &str,
+    manifest: &VerifiedManifest,
+    card: &mut Card,
+    as_holder: &Holder,
+    pin: &mut PinSource,
+) -> Result<OpenKeyring, Failure> {
+    let slot = slot(&as_holder.slot).ok_or_else(|| OpenFailure::NoSlot(as_holder.name.clone()))?;
+    let public = key_of(manifest, as_holder).ok_or_else(|| OpenFailure::NoSlot(as_holder.name.clone()))?;
+    let serial = card.serial();
+    // Looked at before the PIN is asked for: neither a try nor a touch is spent on the wrong key.
+    let key = card.key(slot)?.ok_or(TokenError::SlotEmpty { serial, slot })?;
+    if key.public_key != *public.compressed() {
+        let (slot, holder) = (as_holder.slot.clone(), as_holder.name.clone());
+        return Err(OpenFailure::OtherKey { slot, serial, holder }.into());
+    }
+    let consent = consent(pin);
+    let pin = match key.pin_policy {
+        Some(PinPolicy::Never) => None,
+        _ => Some(ask_pin(card, pin)?),
+    };
+    let touch = &mut || terminal::say(&format!("touch YubiKey {serial} now"));
+    let mut ecdh = |peer: &[u8; 33]| -> Result<_, TokenError> {
+        let shared = card.ecdh(slot, peer, pin.as_ref(), consent, touch)?;
+        Ok(Zeroizing::new(*shared.expose()))
+    };
+    let master = match holder::unwrap(manifest.active_wrapped(), public, &mut ecdh) {
+        Ok(master) => master,
+        Err(UnwrapError::Token(error)) => return Err(error.into()),
+        Err(other) => return Err(OpenFailure::Unwrap(name.to_owned(), other.to_string()).into()),
+    };
+    Ok(OpenKeyring::open(manifest, master).map_err(|error| OpenFailure::Master(name.to_owned(), error))?)
+}
+
+/// The PIN of a card, refused beforehand where asking for it makes no sense.
+pub fn ask_pin(card: &mut Card, source: &mut PinSource) -> Result<Pin, Failure> {
+    let serial = card.serial();
+    let tries = card.pin_tries_left()?;
+    match tries {
+        Some(0) => return Err(TokenError::PinBlocked { serial }.into()),
+        Some(1) if !source.allow_last_try => return Err(TokenError::LastTry { serial }.into()),
+        _ => {}
+    }
+    let left = match tries {
+        Some(1) => ", THE LAST TRY".to_owned(),
+        Some(tries) if tries < 3 => format!(", {tries} tries left"),
+        _ => String::new(),
+    };
+    let typed = source.read(serial, &format!("PIN of YubiKey {serial}{left}: "))?;
+    Ok(Pin::new(typed)?)
+}
+
+/// What the person said about the last try.
+pub const fn consent(source: &PinSource) -> LastTry {
+    if source.allow_last_try { LastTry::Allow } else { LastTry::Refuse }
+}
+
+/// A slot as two hexadecimal digits.
+pub fn slot(text: &str) -> Option<Slot> {
+    u8::from_str_radix(text, 16).ok().filter(|_| text.len() == 2).and_then(Slot::new)
+}
+
+/// The manifest's word for a PIN policy.
+pub const fn pin_word(policy: PinPolicy) -> PinWord {
+    match policy {
+        PinPolicy::Never => PinWord::Never,
+        PinPolicy::Once => PinWord::Once,
+        PinPolicy::Always => PinWord::Always,
+    }
+}
+
+/// The manifest's word for a touch policy.
+pub const fn touch_word(policy: TouchPolicy) -> TouchWord {
+    match policy {
+        TouchPolicy::Never => TouchWord::Never,
+        TouchPolicy::Always => TouchWord::Always,
+        TouchPolicy::Cached => TouchWord::Cached,
+    }
+}
+
+fn key_of<'a>(manifest: &'a VerifiedManifest, wanted: &Holder) -> Option<&'a PivPublicKey> {
+    manifest.holders().find(|(holder, _)| *holder == wanted).map(|(_, key)| key)
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! Holders without cards.
+
+    use super::*;
+    use p256::elliptic_curve::sec1::ToEncodedPoint;
+    use touchseal_crds::keyring::HolderKind;
+
+    /// A holder whose key is the scalar `serial`.
+    pub fn holder(name: &str, serial: u32) -> Holder {
+        let mut scalar = [0; 32];
+        scalar[28..].copy_from_slice(&serial.to_be_bytes());
+        let point = p256::SecretKey::from_slice(&scalar).unwrap().public_key().to_encoded_point(true);
+        Holder {
+            name: name.to_owned(),
+            kind: HolderKind::Piv,
+            serial,
+            slot: "82".to_owned(),
+            recipient: PivPublicKey::from_sec1(point.as_bytes()).unwrap().to_recipient(),
+            pin_policy: Some(PinWord::Once),
+            touch_policy: Some(TouchWord::Always),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_two_hexadecimal_digits() {
+        assert_eq!(slot("82"), Slot::new(0x82));
+        assert_eq!(slot("9A"), None, "the authentication slot");
+        for bad in ["", "8", "082", "+2", "zz"] {
+            assert_eq!(slot(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn refusing_the_last_try_is_a_safety_refusal_and_says_how_to_consent() {
+        let failure = Failure::from(TokenError::LastTry { serial: 1 });
+        assert_eq!(failure.exit(), Exit::Refused);
+        assert!(failure.hint().contains("--allow-last-pin-try"));
+    }
+}

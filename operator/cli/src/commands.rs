@@ -1,0 +1,18 @@
+//! One command a file.
+
+pub mod completion;
+pub mod decrypt;
+pub mod doctor;
+pub mod edit;
+pub mod encrypt;
+pub mod incident;
+pub mod keyring;
+pub mod recipients;
+pub mod rekey;
+pub mod rotation;
+pub mod seal;
+pub mod status;
+pub mod unseal;
+pub mod verify;
+pub mod version;
+pub mod wrap;

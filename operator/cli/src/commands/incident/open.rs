@@ -1,0 +1,172 @@
+//! `touchseal incident open`: names the moment and what it is about.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use touchseal_crds::incident::IncidentSelector;
+use touchseal_crds::{Incident, IncidentSpec, duration};
+
+use crate::args::Global;
+use crate::cluster::Cluster;
+use crate::commands::keyring::is_object_name;
+use crate::error::Failure;
+use crate::output::{self, Format};
+
+#[derive(clap::Args, Debug)]
+pub struct OpenArgs {
+    /// Name of the incident
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The moment of the exposure: 2026-05-01T14:30:00Z, or how long ago, such as 3d or 2h30m; when in doubt, a later one
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    exposed_at: Timestamp,
+    /// What happened, for people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Only EncryptedSecrets of these namespaces; --namespace names one, too
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Only EncryptedSecrets with these labels
+    #[arg(short = 'l', long, value_name = "LABEL=VALUE", value_delimiter = ',', value_parser = label)]
+    selector: Vec<(String, String)>,
+    /// Only EncryptedSecrets of this name; may be given several times
+    #[arg(long = "secret", value_name = "NAME")]
+    secrets: Vec<String>,
+    /// Only this Secret key; may be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+}
+
+/// Runs it.
+pub fn run(args: &OpenArgs, global: &Global) -> Result<(), Failure> {
+    output::allow(global.output, &[Format::Json, Format::Yaml, Format::Name, Format::Wide])?;
+    let incident = incident(args, global.namespace.as_deref(), Timestamp::now())?;
+    let stored = Cluster::connect(global)?.open_incident(&incident)?;
+    match global.output {
+        Format::Table | Format::Wide => output::print(&format!(
+            "incident {name} is open: every value that existed at {at} counts as exposed\n\
+             next: touchseal incident status {name}\n",
+            name = args.name,
+            at = stored.spec.exposed_at.0,
+        )),
+        Format::Name => output::print(&format!("incident.touchseal.dev/{}\n", args.name)),
+        format => output::print(&output::machine(format, &stored)?),
+    }
+}
+
+fn incident(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result<Incident, Failure> {
+    if !is_object_name(&args.name) {
+        return Err(Failure::usage(
+            format!("{:?} cannot be the name of an incident", args.name),
+            "use lower-case letters, digits, - and .; begin and end with a letter or digit",
+        ));
+    }
+    if args.exposed_at > now {
+        return Err(Failure::usage(
+            format!("--exposed-at {} is in the future", args.exposed_at),
+            "give the moment of the exposure, or how long ago it was; mind the time zone (Z is UTC)",
+        ));
+    }
+    let namespaces = args.namespaces.iter().cloned().chain(namespace.map(str::to_owned)).collect();
+    let selector = IncidentSelector {
+        namespaces,
+        match_labels: args.selector.iter().cloned().collect::<BTreeMap<_, _>>(),
+        names: args.secrets.clone(),
+        keys: args.keys.clone(),
+    };
+    let spec = IncidentSpec {
+        exposed_at: Time(args.exposed_at),
+        selector: (selector != IncidentSelector::default()).then_some(selector),
+        description: args.description.clone(),
+        accepted: Vec::new(),
+        closed: None,
+    };
+    Ok(Incident::new(&args.name, spec))
+}
+
+/// A moment, or a span that counts back from now.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let ago = duration::seconds(text)
+        .and_then(|seconds| Timestamp::from_second(Timestamp::now().as_second().checked_sub(seconds)?).ok());
+    match ago {
+        Some(moment) => Ok(moment),
+        None => text.parse().map_err(|_| "give 2026-05-01T14:30:00Z, or how long ago: 3d, 2h30m".to_owned()),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((label, value)) if !label.is_empty() && !value.starts_with('=') => {
+            Ok((label.to_owned(), value.to_owned()))
+        }
+        _ => Err("give LABEL=VALUE; no other kind of selector is known".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: OpenArgs,
+    }
+
+    fn parse(words: &[&str]) -> Result<OpenArgs, String> {
+        let line = Line::try_parse_from(["open"].iter().chain(words));
+        line.map(|line| line.args).map_err(|error| error.to_string())
+    }
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn without_a_selector_it_is_about_everything() {
+        let args = parse(&["leak", "--exposed-at", "2026-05-01T14:30:00+02:00"]).unwrap();
+        let made = incident(&args, None, now()).unwrap();
+        assert_eq!(made.spec.selector, None);
+        assert_eq!(made.spec.exposed_at.0.to_string(), "2026-05-01T12:30:00Z");
+    }
+
+    #[test]
+    fn everything_that_is_named_goes_into_the_selector() {
+        let args = parse(&[
+            "leak",
+            "--exposed-at",
+            "2026-05-01T14:30:00Z",
+            "--namespaces",
+            "a,b",
+            "-l",
+            "team=x,tier=db",
+            "--secret",
+            "db",
+            "--key",
+            "password",
+            "--key",
+            "token",
+        ])
+        .unwrap();
+        let selector = incident(&args, Some("c"), now()).unwrap().spec.selector.unwrap();
+        assert_eq!(selector.namespaces, ["a", "b", "c"]);
+        assert_eq!(selector.match_labels.len(), 2);
+        assert_eq!((selector.names, selector.keys.len()), (vec!["db".to_owned()], 2));
+    }
+
+    #[test]
+    fn a_moment_is_absolute_or_back_from_now_and_never_in_the_future() {
+        let before = Timestamp::now().as_second() - 86_400;
+        let ago = parse(&["leak", "--exposed-at", "1d"]).unwrap().exposed_at.as_second();
+        assert!((before..=before + 60).contains(&ago));
+        for bad in ["yesterday", "2026-05-01", "2026-05-01T14:30:00", "-1d"] {
+            assert!(parse(&["leak", &format!("--exposed-at={bad}")]).is_err(), "{bad}");
+        }
+        let future = parse(&["leak", "--exposed-at", "2026-06-01T00:00:01Z"]).unwrap();
+        assert!(incident(&future, None, now()).unwrap_err().what().contains("in the future"));
+        assert!(parse(&["leak", "--exposed-at", "1d", "-l", "tier==db"]).is_err());
+    }
+}

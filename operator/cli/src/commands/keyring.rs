@@ -1,0 +1,56 @@
+//! `touchseal keyring`: commands about the manifest in git.
+
+mod attestation;
+mod change;
+mod create;
+mod enrol;
+mod holders;
+mod new_key;
+mod public_key;
+mod refused;
+mod remove_holder;
+mod retire;
+mod review;
+mod rotate;
+mod show;
+
+pub use create::is_object_name;
+pub use refused::{is_new, refused};
+pub use show::{ClusterKeyringError, fetch, warning};
+
+use clap::Subcommand;
+
+use crate::args::Global;
+use crate::error::Failure;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Generate a key on a YubiKey and write the manifest of a new keyring
+    Create(create::CreateArgs),
+    /// Add another YubiKey to a keyring, with one operation of a YubiKey that opens it already
+    #[command(alias = "enroll")]
+    Enrol(enrol::EnrolArgs),
+    /// List who opens a keyring, and when each last did
+    Holders(holders::HoldersArgs),
+    /// Remove a YubiKey from a keyring; what it could open so far it may have opened
+    RemoveHolder(remove_holder::RemoveHolderArgs),
+    /// Add a key generation, endorsed by the present one, which goes on opening what it opened
+    Rotate(rotate::RotateArgs),
+    /// Drop an older key generation, once nothing needs it any more
+    Retire(retire::RetireArgs),
+    /// Verify a manifest and show its fingerprint, holders and key generations
+    Show(show::ShowArgs),
+}
+
+/// Runs one of them.
+pub fn run(command: &Command, global: &Global) -> Result<(), Failure> {
+    match command {
+        Command::Create(args) => create::run(args, global),
+        Command::Enrol(args) => enrol::run(args, global),
+        Command::Holders(args) => holders::run(args, global),
+        Command::RemoveHolder(args) => remove_holder::run(args, global),
+        Command::Rotate(args) => rotate::run(args, global),
+        Command::Retire(args) => retire::run(args, global),
+        Command::Show(args) => show::run(args, global),
+    }
+}

@@ -1,0 +1,95 @@
+//! `touchseal rekey`: a tree's documents move to the recipients they should have: in manifests the present one of their
+//! namespace, in files those of their creation rule. One operation of the YubiKey for the whole tree, none if nothing is to
+//! be done. Whoever a document is taken from has its data key, so it gets a new one. Everything is decided before anything is
+//! written; each file is written whole; run again, it goes on.
+
+mod apply;
+pub mod consent;
+mod plan;
+mod report;
+mod splice;
+mod survey;
+mod wanted;
+
+use std::path::PathBuf;
+
+use touchseal_sops::Format;
+
+use crate::args::Global;
+use crate::documents::{self, Progress};
+use crate::error::{Exit, Failure};
+use crate::local_keys::{Identities, KeyArgs};
+use crate::output;
+
+use report::Action;
+
+#[derive(clap::Args, Debug)]
+pub struct RekeyArgs {
+    /// Files and folders: sops files, and EncryptedSecret manifests with documents in them
+    #[arg(value_name = "FILE", required = true)]
+    paths: Vec<PathBuf>,
+    /// Give each document a new data key, too, and encrypt all of its values anew. A document that loses a recipient gets
+    /// one anyway; not one that only moves to a newer key generation of its namespace: after a leak of the older one,
+    /// say it
+    #[arg(long)]
+    rotate_data_key: bool,
+    /// Let a document keep its data key although a recipient goes, who then can read what is added to it later
+    #[arg(long, conflicts_with = "rotate_data_key")]
+    keep_data_key: bool,
+    /// Take away recipients that nobody asked for; they are kept otherwise
+    #[arg(long)]
+    drop_others: bool,
+    /// Add recipients other than a namespace's own without asking
+    #[arg(long)]
+    accept_others: bool,
+    /// Say what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Creation rules [default: SOPS_CONFIG, else .sops.yaml beside or above each file]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Format of a sops file whose name does not tell: yaml, json, dotenv, ini or binary
+    #[arg(long, value_name = "FORMAT")]
+    input_type: Option<Format>,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+/// Runs it.
+pub fn run(args: &RekeyArgs, global: &Global) -> Result<(), Failure> {
+    output::allow(global.output, &[output::Format::Json, output::Format::Yaml, output::Format::Wide])?;
+    let candidates = documents::find(&args.paths)?;
+    let mut keys = Identities::new(&args.keys, global, &args.paths);
+    let mut survey = survey::Survey::new(args, global.namespace.as_deref());
+    let mut progress = Progress::new(candidates.len());
+    for candidate in &candidates {
+        progress.file(&candidate.path);
+        survey.look(candidate, &mut keys, &mut progress)?;
+    }
+    progress.clear();
+    let survey::Surveyed { mut files, mut rows } = survey.end();
+    match args.dry_run {
+        true => consent::tell(&files),
+        false => consent::ask(&files, args.accept_others)?,
+    }
+    let mut progress = Progress::new(files.len());
+    for file in &mut files {
+        progress.file(file.path());
+        rows.extend(apply::apply(file, args, &mut keys));
+        if let Some(failure) = keys.failure() {
+            return Err(failure);
+        }
+    }
+    progress.clear();
+    report::print(&mut rows, global.output)?;
+    match rows.iter().filter(|row| row.action == Action::Failed).count() {
+        0 => Ok(()),
+        failed => Err(Failure::new(
+            Exit::Failed,
+            format!("rekey: {failed} of {} documents could not be rekeyed", rows.len()),
+            rows.iter()
+                .find_map(|row| row.hint.clone())
+                .unwrap_or_else(|| "see the reasons above".to_owned()),
+        )),
+    }
+}

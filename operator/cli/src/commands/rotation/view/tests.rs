@@ -1,0 +1,124 @@
+//! The table, its filters and its order, over one made-up cluster.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: &str = "2026-06-01T00:00:00Z";
+
+fn object(name: &str, status: Value) -> EncryptedSecret {
+    serde_json::from_value(json!({
+        "apiVersion": "touchseal.dev/v1alpha1", "kind": "EncryptedSecret",
+        "metadata": { "name": name, "namespace": "shop", "generation": 1 },
+        "spec": { "documents": [], "rotation": { "class": "dualKey" } }, "status": status,
+    }))
+    .unwrap()
+}
+
+fn condition(type_: &str, status: &str, reason: &str) -> Value {
+    json!({ "type": type_, "status": status, "reason": reason, "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z" })
+}
+
+/// Four objects: overdue, draining, unknown and not served.
+fn cluster() -> Vec<Row> {
+    let ready = condition("Ready", "True", "Materialised");
+    let rolled = |draining: Value, consumers: Value| {
+        json!({
+            "observedGeneration": 1, "secretGeneration": 2, "conditions": [ready, draining], "consumers": consumers,
+            "keys": [{ "name": "token", "since": "2026-05-31T00:00:00Z", "due": "2026-08-31T00:00:00Z" }],
+            "generations": [
+                { "number": 2, "since": "2026-05-31T00:00:00Z", "changedCount": 1 },
+                { "number": 1, "since": "2026-05-01T00:00:00Z", "changedCount": 1 },
+            ],
+        })
+    };
+    let workloads = json!([{ "kind": "Deployment", "name": "web", "pods": 2 }]);
+    let stale = json!({ "known": true, "current": 1, "stale": 2, "staleWorkloads": workloads });
+    let objects = [
+        object(
+            "old",
+            json!({
+                "observedGeneration": 1, "secretGeneration": 1, "conditions": [ready],
+                "keys": [
+                    { "name": "password", "since": "2026-01-01T00:00:00Z", "due": "2026-04-01T00:00:00Z" },
+                    { "name": "user", "since": "2026-01-01T00:00:00Z" },
+                ],
+                "consumers": { "known": true, "current": 3, "stale": 0 },
+            }),
+        ),
+        object("busy", rolled(condition("Draining", "True", "StaleConsumers"), stale)),
+        object(
+            "dark",
+            rolled(condition("Draining", "Unknown", "ConsumersUnknown"), json!({ "known": false })),
+        ),
+        object(
+            "sealed",
+            json!({ "observedGeneration": 1, "conditions": [condition("Ready", "False", "Sealed")] }),
+        ),
+    ];
+    rows(&objects, NOW.parse().unwrap())
+}
+
+fn shown(filters: &[Filter], by: Sort) -> Vec<String> {
+    let mut rows = cluster();
+    filter(&mut rows, filters);
+    sort(&mut rows, by);
+    rows.iter().map(|row| format!("{}:{}", row.secret, row.key.as_deref().unwrap_or("-"))).collect()
+}
+
+#[test]
+fn the_table_says_what_is_known_and_what_is_not() {
+    let mut rows = cluster();
+    sort(&mut rows, Sort::Name);
+    let text = text(&rows, NOW.parse().unwrap(), false);
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect())
+        .collect();
+    assert_eq!(lines[0], ["NAMESPACE", "SECRET", "KEY", "GENERATION", "AGE", "DUE", "STALE", "NEXT STEP"]);
+    assert_eq!(lines[1][..7], ["shop", "busy", "token", "2", "24h", "in 91d", "2"]);
+    assert!(lines[1][7].starts_with("2 pods hold the old value"), "{text}");
+    assert_eq!(lines[2][..7], ["shop", "dark", "token", "2", "24h", "in 91d", "?"]);
+    assert_eq!(lines[3][..7], ["shop", "old", "password", "1", "151d", "61d ago", "0"]);
+    assert_eq!(lines[4][..8], ["shop", "old", "user", "1", "151d", "-", "0", "-"]);
+    assert_eq!(lines[5][..7], ["shop", "sealed", "-", "-", "-", "-", "-"]);
+    let wide = super::text(&rows, NOW.parse().unwrap(), true);
+    assert!(wide.contains("Draining    dualKey   Deployment/web (2)"), "{wide}");
+    assert_eq!(super::text(&[], NOW.parse().unwrap(), false), "nothing to show\n");
+}
+
+#[test]
+fn filters_keep_what_passes_any_of_them() {
+    let by_name = |filters: &[Filter]| shown(filters, Sort::Name);
+    assert_eq!(by_name(&[]).len(), 5);
+    assert_eq!(by_name(&[Filter::Due]), ["old:password"]);
+    assert_eq!(by_name(&[Filter::Overdue]), ["old:password"]);
+    assert_eq!(by_name(&[Filter::Stale]), ["busy:token", "dark:token"]);
+    assert_eq!(by_name(&[Filter::Trouble]), ["sealed:-"]);
+    assert_eq!(by_name(&[Filter::Ageless]), ["old:user"]);
+    assert_eq!(by_name(&[Filter::Revocable]), [""; 0]);
+    assert_eq!(by_name(&[Filter::Overdue, Filter::Trouble]), ["old:password", "sealed:-"]);
+}
+
+#[test]
+fn every_order_is_a_total_one() {
+    assert_eq!(shown(&[], Sort::Age), ["old:password", "old:user", "busy:token", "dark:token", "sealed:-"]);
+    assert_eq!(shown(&[], Sort::Due), ["old:password", "busy:token", "dark:token", "old:user", "sealed:-"]);
+    assert_eq!(shown(&[], Sort::Stale)[0], "busy:token");
+    assert_eq!(shown(&[], Sort::State), ["sealed:-", "busy:token", "dark:token", "old:password", "old:user"]);
+}
+
+#[test]
+fn programs_get_one_object_a_key_and_no_guesses() {
+    let rows = cluster();
+    let json = serde_json::to_value(&rows).unwrap();
+    let dark = json.as_array().unwrap().iter().find(|row| row["secret"] == "dark").unwrap();
+    assert_eq!(dark["state"], "Unknown");
+    assert!(dark.get("staleConsumers").is_none(), "unknown is not zero: {dark}");
+    let busy = json.as_array().unwrap().iter().find(|row| row["secret"] == "busy").unwrap();
+    assert_eq!(busy["staleConsumers"], 2);
+    assert_eq!(busy["staleWorkloads"][0], "Deployment/web (2)");
+    assert_eq!(busy["class"], "dualKey");
+    assert_eq!(names(&rows).lines().count(), 4);
+}

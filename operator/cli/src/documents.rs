@@ -1,0 +1,20 @@
+//! Documents where authors keep them: plain sops files, and the sops strings inside EncryptedSecret and ConfigMap
+//! manifests, edited in place. The one way from a file or folder named on the command line to a document, and back.
+//!
+//! [`find`] names the files, [`Candidate::read`] tells what is in one, [`DocumentFile::replace`] exchanges a document in
+//! memory, [`DocumentFile::write`] puts the file back as a whole.
+
+mod candidate;
+mod error;
+mod file;
+mod manifest;
+mod nodes;
+mod open;
+mod progress;
+mod scalar;
+
+pub use candidate::{Candidate, Reading, find};
+pub use error::DocumentsError;
+pub use file::{DocumentFile, InPlace, Written};
+pub use open::Opened;
+pub use progress::Progress;

@@ -1,0 +1,137 @@
+//! Whether every process that may hold a keyring's keys has dropped them at our request.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Pod;
+use touchseal_crds::keyring::{KeyringStatus, ReplicaState, ReplicaStatus};
+
+/// One replica, as seen while waiting.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Replica {
+    pub keyring: String,
+    pub pod: String,
+    pub state: Progress,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum Progress {
+    /// It has acted on this request and holds no key.
+    Sealed,
+    /// Its pod does not exist any more, or has ended, and its memory with it.
+    Gone,
+    /// It has not reported yet.
+    Waiting,
+}
+
+/// The pods whose processes may still have memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Of the operator's namespace.
+    pub all: BTreeSet<String>,
+    /// Of these, the ones that run as the operator.
+    pub operators: BTreeSet<String>,
+}
+
+impl Live {
+    /// Sorts the pods of the operator's namespace. One that is being deleted is live until it is gone.
+    pub fn of(pods: &[Pod], service_account: &str) -> Self {
+        let mut live = Self::default();
+        for pod in pods {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let Some(name) =
+                pod.metadata.name.clone().filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))
+            else {
+                continue;
+            };
+            let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
+            if account == Some(service_account) {
+                live.operators.insert(name.clone());
+            }
+            live.all.insert(name);
+        }
+        live
+    }
+
+    /// Whether a replica's memory may still exist.
+    pub fn holds(&self, pod: &str) -> bool {
+        self.all.contains(pod)
+    }
+}
+
+/// Every replica that the Keyring's status names, and every live pod of the operator whether named there or not: the
+/// status tells who has reported, not who holds keys.
+pub fn progress(keyring: &str, status: Option<&KeyringStatus>, marker: &str, live: &Live) -> Vec<Replica> {
+    let reported: BTreeMap<&str, &ReplicaStatus> = status
+        .iter()
+        .flat_map(|status| &status.replicas)
+        .map(|replica| (replica.pod.as_str(), replica))
+        .collect();
+    let pods: BTreeSet<&str> =
+        reported.keys().copied().chain(live.operators.iter().map(String::as_str)).collect();
+    let state = |pod: &str| match reported.get(pod) {
+        Some(replica)
+            if replica.last_handled_seal_request.as_deref() == Some(marker)
+                && replica.state == ReplicaState::Sealed =>
+        {
+            Progress::Sealed
+        }
+        _ if live.holds(pod) => Progress::Waiting,
+        _ => Progress::Gone,
+    };
+    pods.into_iter()
+        .map(|pod| Replica { keyring: keyring.to_owned(), pod: pod.to_owned(), state: state(pod) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, account: &str, phase: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "serviceAccountName": account, "containers": [] },
+            "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    fn states(status: Option<&KeyringStatus>, live: &Live) -> Vec<(String, Progress)> {
+        progress("main", status, "m", live).into_iter().map(|replica| (replica.pod, replica.state)).collect()
+    }
+
+    #[test]
+    fn sealed_means_sealed_by_this_request() {
+        let replica = |pod: &str, state: &str, marker: &str| json!({ "pod": pod, "state": state, "since": "2026-01-01T00:00:00Z", "lastHandledSealRequest": marker });
+        let status: KeyringStatus = serde_json::from_value(json!({ "replicas": [
+            replica("done", "Sealed", "m"),
+            replica("earlier", "Sealed", "other"),
+            replica("gone", "Unsealed", "other"),
+            replica("unsealed-again", "Unsealed", "m"),
+        ]}))
+        .unwrap();
+        let live =
+            Live::of(&["done", "earlier", "unsealed-again"].map(|name| pod(name, "other", "Running")), "op");
+        let states: Vec<_> = states(Some(&status), &live).into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, [Progress::Sealed, Progress::Waiting, Progress::Gone, Progress::Waiting]);
+    }
+
+    /// The status is written by those who may have lost the way to the API server.
+    #[test]
+    fn a_live_pod_of_the_operator_must_confirm_although_no_status_names_it() {
+        let pods = [
+            pod("silent", "op", "Running"),
+            pod("starting", "op", "Pending"),
+            pod("ended", "op", "Failed"),
+            pod("done", "op", "Succeeded"),
+            pod("stranger", "other", "Running"),
+        ];
+        let live = Live::of(&pods, "op");
+        let waiting = ["silent", "starting"].map(|name| (name.to_owned(), Progress::Waiting));
+        assert_eq!(states(None, &live), waiting);
+        assert_eq!(states(Some(&KeyringStatus::default()), &live), waiting);
+        assert_eq!(states(None, &Live::default()), []);
+    }
+}

@@ -1,0 +1,119 @@
+//! Clusters shared by the tests of one program, one test at a time: an operator acts on its whole cluster, and starting a
+//! cluster costs more than cleaning one.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Cluster, ClusterError};
+
+/// Two, as each takes about 400 MB and most of a core while it starts; `TOUCHSEAL_RIG_CLUSTERS` says otherwise.
+const DEFAULT_SIZE: usize = 2;
+
+static POOL: Pool = Pool::new(None);
+
+/// A whole cluster for the caller alone, out of the few that all tests of this program share. It holds no objects of
+/// earlier tests in the group `touchseal.dev`, but may hold their CRDs.
+///
+/// # Errors
+/// When a cluster has to be started for it and does not start.
+pub fn lease() -> Result<Lease<'static>, ClusterError> {
+    POOL.lease()
+}
+
+/// At most so many clusters at a time, started when first needed.
+#[derive(Debug)]
+pub struct Pool {
+    size: Option<usize>,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    idle: VecDeque<Cluster>,
+    /// Idle, leased or starting.
+    count: usize,
+}
+
+impl Pool {
+    /// Of this size, or of the environment's choice.
+    pub const fn new(size: Option<usize>) -> Self {
+        Self { size, state: Mutex::new(State { idle: VecDeque::new(), count: 0 }), returned: Condvar::new() }
+    }
+
+    /// As [`lease`]; waits while all are leased.
+    ///
+    /// # Errors
+    /// As [`lease`].
+    pub fn lease(&self) -> Result<Lease<'_>, ClusterError> {
+        let mut state = self.state();
+        loop {
+            if let Some(cluster) = state.idle.pop_front() {
+                return Ok(Lease { pool: self, cluster: Some(cluster) });
+            }
+            if state.count < self.size() {
+                break;
+            }
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.count += 1;
+        drop(state); // the others need not wait while this one starts
+        let cluster = Cluster::start().inspect_err(|_| self.one_less())?;
+        Ok(Lease { pool: self, cluster: Some(cluster) })
+    }
+
+    fn take_back(&self, cluster: Cluster) {
+        self.state().idle.push_back(cluster);
+        self.returned.notify_one();
+    }
+
+    fn one_less(&self) {
+        self.state().count -= 1;
+        self.returned.notify_one();
+    }
+
+    fn size(&self) -> usize {
+        let chosen = || std::env::var("TOUCHSEAL_RIG_CLUSTERS").ok()?.parse().ok();
+        self.size.or_else(chosen).unwrap_or(DEFAULT_SIZE).max(1)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cluster until dropped; then it is cleaned for the next one. End your own programs first: they would go on writing.
+#[derive(Debug)]
+pub struct Lease<'pool> {
+    pool: &'pool Pool,
+    /// Always there until the drop.
+    cluster: Option<Cluster>,
+}
+
+impl Deref for Lease<'_> {
+    type Target = Cluster;
+
+    #[allow(clippy::unwrap_used)] // no other way to have something to move out of in a drop
+    fn deref(&self) -> &Cluster {
+        self.cluster.as_ref().unwrap()
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let Some(cluster) = self.cluster.take() else { return };
+        if std::thread::panicking() {
+            drop(cluster); // shows its logs; who knows what state the test left it in
+            return self.pool.one_less();
+        }
+        match cluster.reset() {
+            Ok(()) => self.pool.take_back(cluster),
+            Err(error) => {
+                eprintln!("a leased cluster could not be cleaned, the next test gets a new one: {error:?}");
+                drop(cluster);
+                self.pool.one_less();
+            }
+        }
+    }
+}

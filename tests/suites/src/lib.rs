@@ -1,0 +1,29 @@
+//! What the suites and the demo stand on: a leased cluster with Touchseal's CRDs and shipped rights, operators running
+//! as the shipped ServiceAccount, holders with and without a card, documents encrypted by the real sops.
+//!
+//! Test equipment: everything here may panic with a message.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+pub mod apps;
+pub mod binaries;
+pub mod cli;
+pub mod documents;
+pub mod holder;
+pub mod operator;
+pub mod pods;
+pub mod search;
+pub mod terminal;
+pub mod world;
+
+pub use apps::Apps;
+pub use cli::Laptop;
+pub use documents::Sops;
+pub use holder::SoftHolder;
+pub use operator::Operator;
+pub use search::Needle;
+pub use world::World;
+
+use std::time::Duration;
+
+/// How long anything may take that takes a moment; generous, for a busy machine. Nothing waits this long unless it fails.
+pub const DEADLINE: Duration = Duration::from_secs(60);

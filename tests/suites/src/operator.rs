@@ -1,0 +1,135 @@
+//! One operator process, run beside the test as the shipped ServiceAccount, bound to a pod that stands in for its own.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use touchseal_rig::cluster::{Cluster, StandInPod};
+use touchseal_rig::poll::eventually;
+use touchseal_rig::ports::Port;
+use touchseal_rig::process::{self, Process};
+
+use crate::{DEADLINE, binaries};
+
+/// A running operator.
+pub struct Operator {
+    /// Its process.
+    pub process: Process,
+    /// Its pod.
+    pub pod: StandInPod,
+    /// Flags beyond those every operator of a test has.
+    pub flags: Vec<String>,
+    probes: Port,
+    metrics: Port,
+}
+
+impl Operator {
+    /// Starts one in `namespace` and waits until it is ready, which it is while sealed.
+    pub fn start(cluster: &Cluster, namespace: &str, name: &str) -> Operator {
+        Operator::start_with(cluster, namespace, name, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(cluster: &Cluster, namespace: &str, name: &str, flags: &[&str]) -> Operator {
+        let pod = cluster.stand_in_pod(namespace, "touchseal-operator", name).unwrap();
+        Operator::start_as_with(cluster, namespace, pod, flags)
+    }
+
+    /// Starts one as a pod that exists already: a restarted container.
+    pub fn start_as(cluster: &Cluster, namespace: &str, pod: StandInPod) -> Operator {
+        Operator::start_as_with(cluster, namespace, pod, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_as_with(cluster: &Cluster, namespace: &str, pod: StandInPod, flags: &[&str]) -> Operator {
+        let kubeconfig =
+            cluster.kubeconfig_for_service_account(namespace, "touchseal-operator", Some(&pod)).unwrap();
+        let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
+        let mut command = process::command(binaries::operator());
+        command
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg(format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()))
+            .arg(format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()))
+            .args(["--log-level", "trace", "--log-format", "json"])
+            .args(flags);
+        let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
+        let process = process::spawn(&pod.name, command, &log).unwrap();
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut operator = Operator { process, pod, flags, probes, metrics };
+        operator.wait_until_ready();
+        operator
+    }
+
+    fn wait_until_ready(&mut self) {
+        let ready = eventually(DEADLINE, "the operator to be ready", || {
+            if let Some(status) = self.process.exited() {
+                panic!("the operator ended with {status}:\n{}", self.process.tail(20));
+            }
+            (http_get(self.probes.number(), "/readyz")?.contains(" 200 ")).then_some(())
+        });
+        if let Err(timed_out) = ready {
+            panic!("{timed_out:?}\n{}", self.process.tail(30));
+        }
+    }
+
+    /// What /healthz or /readyz answers.
+    pub fn probe(&self, path: &str) -> String {
+        http_get(self.probes.number(), path).unwrap_or_default()
+    }
+
+    /// The metrics page.
+    pub fn metrics(&self) -> String {
+        http_get(self.metrics.number(), "/metrics").unwrap_or_default()
+    }
+
+    /// Where in the process's memory `needle` stands.
+    pub fn memory_holds(&self, needle: &[u8]) -> Vec<u64> {
+        let finder = memchr::memmem::Finder::new(needle);
+        let regions = self.memory();
+        let found =
+            regions.iter().flat_map(|(from, bytes)| finder.find_iter(bytes).map(move |at| from + at as u64));
+        found.collect()
+    }
+
+    /// Everything the process can write to: heaps, stacks, static data; each region with its address. Needs root, as the
+    /// operator forbids ptrace to everybody else.
+    pub fn memory(&self) -> Vec<(u64, Vec<u8>)> {
+        use std::os::unix::fs::FileExt as _;
+        let pid = self.process.pid();
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+        let mut regions = Vec::new();
+        for line in maps.lines() {
+            let mut words = line.split(' ');
+            let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+            if !rights.starts_with("rw") || line.ends_with("[vvar]") {
+                continue;
+            }
+            let (from, to) = range.split_once('-').unwrap();
+            let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // A region that was unmapped meanwhile is gone; any other must be readable, or the search means nothing.
+            match memory.read_exact_at(&mut bytes, from) {
+                Ok(()) => regions.push((from, bytes)),
+                Err(_) => assert!(!self.maps_hold(range), "memory {range} of the operator cannot be read"),
+            }
+        }
+        let size: usize = regions.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(size > 1024 * 1024, "hardly any memory of the operator could be read");
+        regions
+    }
+
+    fn maps_hold(&self, range: &str) -> bool {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.pid())).unwrap();
+        maps.lines().any(|line| line.starts_with(range))
+    }
+}
+
+fn http_get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}

@@ -1,0 +1,103 @@
+//! Looking for a secret where it must not be, in the forms in which software leaks bytes: raw, hexadecimal, base64.
+
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hkdf::Hkdf;
+use memchr::memmem::Finder;
+use sha2::Sha256;
+use touchseal_keyring::KeyringId;
+
+/// Something to look for.
+#[derive(Clone)]
+pub struct Needle {
+    /// What errors call it.
+    pub name: String,
+    forms: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Needle {
+    /// All forms of `bytes`, which must be long enough not to occur by chance.
+    pub fn new(name: impl Into<String>, bytes: &[u8]) -> Needle {
+        assert!(bytes.len() >= 12, "too short to look for");
+        let mut forms = vec![
+            ("raw", bytes.to_vec()),
+            ("hexadecimal", hex::encode(bytes).into_bytes()),
+            ("hexadecimal", hex::encode_upper(bytes).into_bytes()),
+        ];
+        for offset in 0..3 {
+            forms.push(("base64", aligned(&STANDARD_NO_PAD, bytes, offset)));
+            forms.push(("url-safe base64", aligned(&URL_SAFE_NO_PAD, bytes, offset)));
+        }
+        forms.sort();
+        forms.dedup_by(|a, b| a.1 == b.1);
+        Needle { name: name.into(), forms }
+    }
+
+    /// These very bytes only.
+    pub fn raw(name: impl Into<String>, bytes: &[u8]) -> Needle {
+        Needle { name: name.into(), forms: vec![("raw", bytes.to_vec())] }
+    }
+
+    /// The bytes of a key in two halves, for memory: what is freed loses its beginning, and half a key is a leak.
+    pub fn halves(name: &str, key: &[u8; 32]) -> [Needle; 2] {
+        [
+            Needle::raw(format!("first half of {name}"), &key[..16]),
+            Needle::raw(format!("second half of {name}"), &key[16..]),
+        ]
+    }
+
+    /// The forms that stand in `haystack`, and where.
+    pub fn find_in(&self, haystack: &[u8]) -> Vec<String> {
+        let found = self.forms.iter().filter_map(|(form, bytes)| {
+            let at = Finder::new(bytes).find(haystack)?;
+            Some(format!("{} ({form}) at {at:#x}", self.name))
+        });
+        found.collect()
+    }
+}
+
+/// All that `needles` leave in `haystack`.
+pub fn find(needles: &[Needle], haystack: &[u8]) -> Vec<String> {
+    needles.iter().flat_map(|needle| needle.find_in(haystack)).collect()
+}
+
+/// 32 bytes derived from a master, by the documented formula and not by the code under test.
+pub fn derived(master: &[u8; 32], id: &KeyringId, info: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    Hkdf::<Sha256>::new(Some(id.as_bytes()), master).expand(info.as_bytes(), &mut out).unwrap();
+    out
+}
+
+/// What of base64 is the same whatever stands around `bytes`, if they begin `offset` bytes into a group of three.
+fn aligned(engine: &impl base64::Engine, bytes: &[u8], offset: usize) -> Vec<u8> {
+    let encoded = engine.encode([&[0; 2][..offset], bytes].concat());
+    let begin = if offset == 0 { 0 } else { offset + 1 };
+    let end = (offset + bytes.len()) * 8 / 6;
+    encoded.as_bytes()[begin..end].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn every_form_is_found_at_every_alignment() {
+        let secret = b"\xff\xfe not to be found \x00\x01";
+        let needle = Needle::new("it", secret);
+        for before in 0..6 {
+            for after in 0..6 {
+                let around = [&vec![b'a'; before], &secret[..], &vec![b'z'; after]].concat();
+                for text in [
+                    around.clone(),
+                    hex::encode(&around).into_bytes(),
+                    STANDARD.encode(&around).into_bytes(),
+                    URL_SAFE_NO_PAD.encode(&around).into_bytes(),
+                ] {
+                    assert!(!needle.find_in(&text).is_empty(), "{before} {after}");
+                }
+            }
+        }
+        assert!(needle.find_in(b"\xff\xfe not to be found \x00\x02").is_empty());
+    }
+}

@@ -1,0 +1,262 @@
+//! A cluster with Touchseal installed as it is shipped, for one test alone, and what tests do in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use touchseal_crds::keyring::KeyringSpec;
+use touchseal_crds::names::SEAL_ANNOTATION;
+use touchseal_keyring::{Offer, OpenKeyring, seal_release};
+use touchseal_rig::cluster::{self, Lease};
+use touchseal_rig::poll::eventually;
+
+use crate::{DEADLINE, Operator, Sops};
+
+/// One test's world. Operators end before the cluster is handed on.
+pub struct World {
+    /// sops.
+    pub sops: Sops,
+    /// Namespace of the operator.
+    pub system: String,
+    /// A namespace for the test's applications.
+    pub apps: String,
+    operators: u32,
+    /// The cluster.
+    pub cluster: Lease<'static>,
+}
+
+impl World {
+    /// A world named after its test.
+    pub fn new(test: &str) -> World {
+        let cluster = cluster::lease().unwrap();
+        let world = World {
+            sops: Sops::new(),
+            system: format!("{test}-system"),
+            apps: format!("{test}-apps"),
+            operators: 0,
+            cluster,
+        };
+        world.install();
+        world.cluster.namespace(&world.apps).unwrap();
+        world
+    }
+
+    /// CRDs and the shipped manifests, in this world's own namespace; no Deployment, for no node runs here.
+    fn install(&self) {
+        for entry in fs::read_dir(repository().join("crds")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "yaml") {
+                self.cluster.apply(&fs::read_to_string(path).unwrap()).unwrap();
+            }
+        }
+        self.cluster
+            .kubectl_stdout(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
+            .unwrap();
+        self.cluster.namespace(&self.system).unwrap();
+        for file in ["rbac.yaml", "roles.yaml", "admission.yaml"] {
+            self.install_shipped(file);
+        }
+        self.wait_for_admission();
+    }
+
+    /// Applies one of the shipped manifests, in this world's own namespace.
+    pub fn install_shipped(&self, file: &str) {
+        let manifest = fs::read_to_string(repository().join("charts/raw").join(file)).unwrap();
+        self.cluster.apply(&manifest.replace("touchseal-system", &self.system)).unwrap();
+    }
+
+    /// The API server takes a moment to enforce a new policy: until then a forbidden write, made as the operator, passes.
+    fn wait_for_admission(&self) {
+        let kubeconfig =
+            self.cluster.kubeconfig_for_service_account(&self.system, "touchseal-operator", None).unwrap();
+        let foreign = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "policy-probe", "namespace": self.system } });
+        eventually(DEADLINE, "the admission policy to be enforced", || {
+            let file = self.cluster.dir().join("policy-probe.json");
+            fs::write(&file, foreign.to_string()).unwrap();
+            let output = self
+                .cluster
+                .kubectl_as(
+                    &kubeconfig,
+                    &["apply", "--server-side", "--dry-run=server", "-f", file.to_str().unwrap()],
+                )
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if !output.status.success() && said.contains("touchseal-operator-own-secrets") {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        })
+        .unwrap();
+    }
+
+    /// Starts an operator in a pod of its own.
+    pub fn operator(&mut self) -> Operator {
+        self.operator_with(&[])
+    }
+
+    /// The same with more flags.
+    pub fn operator_with(&mut self, flags: &[&str]) -> Operator {
+        self.operators += 1;
+        Operator::start_with(&self.cluster, &self.system, &format!("operator-{}", self.operators), flags)
+    }
+
+    /// Applies a Keyring manifest.
+    pub fn apply_keyring(&self, name: &str, spec: &KeyringSpec) {
+        let manifest = json!({
+            "apiVersion": "touchseal.dev/v1alpha1", "kind": "Keyring",
+            "metadata": { "name": name }, "spec": spec,
+        });
+        self.cluster.apply(&manifest.to_string()).unwrap();
+    }
+
+    /// The requests that wait, complete with their proofs.
+    pub fn requests(&self, count: usize) -> Vec<Value> {
+        eventually(DEADLINE, &format!("{count} requests with proofs"), || {
+            let list = self.cluster.get(&["unsealrequests", "-n", &self.system]).unwrap();
+            let waiting: Vec<Value> = list["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|r| r["status"]["proof"].is_string() && r["spec"]["release"].is_null())
+                .cloned()
+                .collect();
+            if waiting.len() == count { Ok(waiting) } else { Err(format!("{} requests", waiting.len())) }
+        })
+        .unwrap()
+    }
+
+    /// Answers a request without a card: the release is made by the library, as the command line makes it.
+    pub fn release(&self, request: &Value, keyring: &OpenKeyring, holder: &str, serial: u32) {
+        let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap();
+        let offer = Offer::parse(text("/status/sessionKey"), text("/status/nonce")).unwrap();
+        let release = seal_release(keyring, &offer, holder, serial).unwrap();
+        self.write_release(text("/metadata/name"), &json!(release));
+    }
+
+    /// Writes any release into a request.
+    pub fn write_release(&self, request: &str, release: &Value) {
+        self.patch_request(request, &json!({ "spec": { "release": release } }), &[]);
+    }
+
+    /// Writes into the status of a request, as only an operator may.
+    pub fn write_request_status(&self, request: &str, status: &Value) {
+        self.patch_request(request, &json!({ "status": status }), &["--subresource=status"]);
+    }
+
+    fn patch_request(&self, request: &str, patch: &Value, more: &[&str]) {
+        let patch = patch.to_string();
+        let arguments = ["patch", "unsealrequest", request, "-n", &self.system, "--type=merge", "-p", &patch];
+        self.cluster.kubectl_stdout(&[&arguments[..], more].concat()).unwrap();
+    }
+
+    /// Unseals every waiting replica without a card and waits until each has said so.
+    pub fn unseal(&self, name: &str, keyring: &OpenKeyring, replicas: usize) {
+        for request in self.requests(replicas) {
+            self.release(&request, keyring, "alice", 1);
+        }
+        self.wait_for_replicas(name, replicas);
+    }
+
+    /// Waits until so many replicas report the keyring unsealed.
+    pub fn wait_for_replicas(&self, keyring: &str, unsealed: usize) {
+        eventually(DEADLINE, &format!("{unsealed} unsealed replicas"), || {
+            let object = self.cluster.get(&["keyring", keyring]).unwrap();
+            let count = object["status"]["unsealedReplicas"].as_u64();
+            if count == Some(unsealed as u64) { Ok(()) } else { Err(object["status"].to_string()) }
+        })
+        .unwrap();
+    }
+
+    /// Asks every replica to drop its keys and waits until none is unsealed.
+    pub fn seal(&self, keyring: &str, marker: &str) {
+        let annotation = format!("{SEAL_ANNOTATION}={marker}");
+        self.cluster.kubectl_stdout(&["annotate", "--overwrite", "keyring", keyring, &annotation]).unwrap();
+        self.wait_for_replicas(keyring, 0);
+    }
+
+    /// The recipient the operator published for a namespace.
+    pub fn recipient(&self, namespace: &str, keyring: &str) -> String {
+        eventually(DEADLINE, "a published recipient", || {
+            let list = self.cluster.get(&["recipients", "-n", namespace, "--ignore-not-found"]).ok()?;
+            list["items"].as_array()?.iter().find(|r| r["metadata"]["name"] == keyring)?["spec"]["recipient"]
+                .as_str()
+                .map(str::to_owned)
+        })
+        .unwrap()
+    }
+
+    /// Applies an EncryptedSecret with this spec in the test's namespace.
+    pub fn apply_secret(&self, name: &str, spec: Value) {
+        let manifest = json!({
+            "apiVersion": "touchseal.dev/v1alpha1", "kind": "EncryptedSecret",
+            "metadata": { "name": name, "namespace": self.apps }, "spec": spec,
+        });
+        self.cluster.apply(&manifest.to_string()).unwrap();
+    }
+
+    /// The EncryptedSecret as it is.
+    pub fn encrypted_secret(&self, name: &str) -> Value {
+        self.cluster.get(&["encryptedsecret", name, "-n", &self.apps]).unwrap()
+    }
+
+    /// Waits until Ready has this status and reason for the present generation; returns the object.
+    pub fn wait_for(&self, name: &str, status: &str, reason: &str) -> Value {
+        eventually(DEADLINE, &format!("EncryptedSecret {name}: Ready={status} {reason}"), || {
+            let object = self.encrypted_secret(name);
+            let ready = condition(&object, "Ready");
+            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            if current && ready["status"] == status && ready["reason"] == reason {
+                Ok(object)
+            } else {
+                Err(object["status"].to_string())
+            }
+        })
+        .unwrap()
+    }
+
+    /// Waits for a secret generation.
+    pub fn wait_for_generation(&self, name: &str, generation: i64) -> Value {
+        eventually(DEADLINE, &format!("EncryptedSecret {name}: generation {generation}"), || {
+            let object = self.encrypted_secret(name);
+            if object["status"]["secretGeneration"] == generation {
+                Ok(object)
+            } else {
+                Err(object["status"].to_string())
+            }
+        })
+        .unwrap()
+    }
+
+    /// A Secret of the test's namespace, if it exists.
+    pub fn secret(&self, name: &str) -> Option<Value> {
+        let list = self.cluster.get(&["secrets", "-n", &self.apps]).unwrap();
+        list["items"].as_array().unwrap().iter().find(|s| s["metadata"]["name"] == name).cloned()
+    }
+}
+
+/// One value of a Secret, decoded.
+pub fn value(secret: &Value, key: &str) -> Option<Vec<u8>> {
+    let text = secret["data"][key].as_str()?;
+    Some(k8s_base64(text))
+}
+
+/// A condition by its type.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+    object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == type_)
+        .unwrap_or(&Value::Null)
+}
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn k8s_base64(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}

@@ -1,0 +1,112 @@
+//! The story: four kinds of credentials, each rotated without a gap, with what `touchseal rotation` says at every step.
+
+use serde_json::{Value, json};
+use touchseal_rig::poll::eventually;
+use touchseal_suites::pods::{env, spec};
+use touchseal_suites::{Apps, DEADLINE};
+
+use crate::incident::touchseal;
+
+/// Each kind, and words of its first, middle and last step.
+const STORY: [(&str, &str, &str, &str); 4] = [
+    ("dualKey", "make a second key", "then delete the first key", "delete the first key at the service now"),
+    (
+        "switchOver",
+        "give the idle user a new password",
+        "then lock the user they left",
+        "lock the user that was left",
+    ),
+    ("inPlaceReset", "reset it at the service", "they fail until then", ""),
+    ("deployBeforeRevoke", "issue the new one", "only then revoke the old one", "revoke the old one now"),
+];
+
+fn apply(apps: &Apps, class: &str, value: &str, max_age: &str) {
+    let document = apps.encrypt("app.yaml", &format!("credential: {value}\n"));
+    let rotation = json!({ "class": class, "maxAge": max_age });
+    apps.apply_secret(
+        &class.to_lowercase(),
+        json!({ "documents": [{ "sops": document }], "rotation": rotation }),
+    );
+}
+
+/// The row of one secret.
+fn row(apps: &Apps, class: &str) -> Value {
+    let said = touchseal(apps, &["rotation", "-o", "json", "-n", &apps.apps]).ok().out;
+    let rows: Vec<Value> = serde_json::from_str(&said).unwrap();
+    rows.into_iter().find(|row| row["secret"] == class.to_lowercase().as_str()).unwrap()
+}
+
+fn wait_for_row(apps: &Apps, class: &str, state: &str, step: &str) -> Value {
+    eventually(DEADLINE, &format!("{class} to be {state}: {step}"), || {
+        let row = row(apps, class);
+        let said = row["nextStep"].as_str().unwrap_or_default();
+        let right = row["state"] == state && said.contains(step) && said.is_empty() == step.is_empty();
+        if right { Ok(row) } else { Err(row.to_string()) }
+    })
+    .unwrap()
+}
+
+fn wait(apps: &Apps, class: &str, more: &[&str]) -> touchseal_suites::cli::Said {
+    touchseal(apps, &[&["rotation", "wait", &class.to_lowercase(), "-n", &apps.apps], more].concat())
+}
+
+#[test]
+fn each_kind_of_credential_is_played_through_to_its_end() {
+    let apps = Apps::new("story");
+    for (class, ..) in STORY {
+        apply(&apps, class, "first", "2s");
+        apps.wait_for_generation(&class.to_lowercase(), 1);
+        apps.run_pod(
+            &format!("old-{}", class.to_lowercase()),
+            &spec(&env(&class.to_lowercase(), "credential")),
+        );
+        apps.wait_for_consumers(&class.to_lowercase(), 1, 0);
+        wait(&apps, class, &["--timeout", "60s"]).refused(1, &["no rotation was seen", "--generation 2"]);
+        let said = wait(&apps, class, &["--timeout", "60s", "--generation", "1"]).ok().out;
+        assert!(said.contains("there is no older value"), "{said}");
+    }
+    for (class, begin, ..) in STORY {
+        let row = wait_for_row(&apps, class, "Overdue", begin);
+        assert_eq!(
+            (&row["class"], &row["key"], &row["generation"]),
+            (&json!(class), &json!("credential"), &json!(1))
+        );
+    }
+    let overdue = touchseal(&apps, &["rotation", "-A", "--filter", "overdue", "-o", "name"]).ok().out;
+    assert_eq!(overdue.lines().count(), 4, "{overdue}");
+
+    apps.next_second();
+    for (class, _, middle, _) in STORY {
+        apply(&apps, class, "second", "90d");
+        let row = wait_for_row(&apps, class, "Draining", middle);
+        assert_eq!((&row["staleConsumers"], &row["generation"]), (&json!(1), &json!(2)));
+        let refused = wait(&apps, class, &["--timeout", "1s"]).refused(4, &["1 of 1 pods", "do not revoke"]);
+        assert!(refused.err.contains("an older value: Pod"), "progress is told: {}", refused.err);
+    }
+    let table = touchseal(&apps, &["rotation", "--sort", "stale"]).ok().out;
+    assert!(table.lines().count() == 5 && table.contains("NEXT STEP"), "{table}");
+
+    for (class, _, _, end) in STORY {
+        let name = class.to_lowercase();
+        // Started before the pod ends, as a script that revokes when it returns.
+        let said = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait(&apps, class, &["--timeout", "60s", "--generation", "2"]));
+            apps.run_pod(&format!("new-{name}"), &spec(&env(&name, "credential")));
+            apps.end_pod(&format!("old-{name}"));
+            waiting.join().unwrap()
+        });
+        assert!(said.ok().out.contains("may be revoked now"));
+        wait_for_row(&apps, class, "Drained", end);
+    }
+    let revocable = touchseal(&apps, &["rotation", "--filter", "revocable", "-o", "name"]).ok().out;
+    assert_eq!(revocable.lines().count(), 3, "the reset ended the old value itself: {revocable}");
+}
+
+#[test]
+fn what_does_not_exist_is_said_and_not_waited_for() {
+    let apps = Apps::new("no-wait");
+    wait(&apps, "missing", &["--timeout", "60s"]).refused(1, &["does not exist", "namespace"]);
+    let empty = touchseal(&apps, &["rotation"]).ok().out;
+    assert_eq!(empty, "nothing to show\n");
+    touchseal(&apps, &["rotation", "-A", "-n", "shop"]).refused(2, &["cannot be used with"]);
+}

@@ -22,7 +22,7 @@ const CLIENT: &str = "TOUCHSEAL_SCENE_CLIENT";
 /// The client's line to the stage.
 pub struct Hands(());
 
-/// Runs `client` as a client of a reader with these keys.
+/// Runs `client` as a client of a reader with these keys; the first two are plugged in.
 pub fn scene(keys: impl FnOnce() -> Vec<SoftKey>, client: impl FnOnce(&Hands)) {
     play(Reader::start, keys, client);
 }
@@ -42,7 +42,7 @@ fn play(
     }
     let keys = keys();
     let mut reader = start().unwrap();
-    for (slot, key) in keys.iter().enumerate() {
+    for (slot, key) in keys.iter().enumerate().take(2) {
         reader.insert(slot, key).unwrap();
     }
     let name = std::thread::current().name().unwrap().to_owned();
@@ -118,6 +118,21 @@ impl Hands {
         self.ask(&format!("fault {key} {ins} {sw}"));
     }
 
+    /// The card misbehaves at the n-th command from now on, the next one being 0.
+    pub fn fault(&self, key: usize, n: u64, how: &str) {
+        self.ask(&format!("fault-at {key} {n} {how}"));
+    }
+
+    /// Forgets faults that were not met.
+    pub fn behave(&self, key: usize) {
+        self.ask(&format!("behave {key}"));
+    }
+
+    /// Commands the card was sent so far.
+    pub fn commands(&self, key: usize) -> u64 {
+        self.number(&format!("commands {key}"))
+    }
+
     /// Private-key operations so far.
     pub fn private_key_operations(&self, key: usize) -> u64 {
         self.number(&format!("private {key}"))
@@ -168,6 +183,9 @@ fn serve(reader: &mut Reader, keys: &[SoftKey], wish: &str) -> String {
             let fault = if words[3] == "pull" { Fault::PullBefore } else { Fault::Status(number(3) as u16) };
             key().plan(At::Instruction(number(2) as u8, 0), fault);
         }
+        "fault-at" => key().plan(At::Command(number(2)), fault(words[3])),
+        "behave" => key().clear_plan(),
+        "commands" => return key().log().len().to_string(),
         "private" => return key().counters().private_key_operations.to_string(),
         "attempts" => return key().counters().pin_attempts.to_string(),
         "losses" => return key().counters().power_losses.to_string(),
@@ -180,6 +198,16 @@ fn serve(reader: &mut Reader, keys: &[SoftKey], wish: &str) -> String {
         other => panic!("unknown wish {other}"),
     }
     "done".into()
+}
+
+/// `pull`, `pull-after`, `slow` or a status word.
+fn fault(word: &str) -> Fault {
+    match word {
+        "pull" => Fault::PullBefore,
+        "pull-after" => Fault::PullAfter,
+        "slow" => Fault::Delay(Duration::from_millis(200)),
+        status => Fault::Status(u16::from_str_radix(status, 16).unwrap()),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

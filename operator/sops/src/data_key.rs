@@ -7,6 +7,7 @@ use std::io::Read;
 
 use age::armor::ArmoredReader;
 use rand_core::CryptoRngCore;
+use touchseal_shamir as shamir;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::age_file;
@@ -14,7 +15,6 @@ use crate::error::DecryptError;
 use crate::limits::MAX_ATTEMPTS;
 use crate::metadata::{AgeKey, KeyGroup, Metadata};
 use crate::opener::Opener;
-use crate::shamir;
 
 /// The key all values of one document are encrypted with.
 pub(crate) struct DataKey(Box<[u8; 32]>);

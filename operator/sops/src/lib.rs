@@ -17,7 +17,6 @@ mod opener;
 mod plain;
 mod recipient;
 mod rules;
-mod shamir;
 mod store;
 mod text;
 mod time;

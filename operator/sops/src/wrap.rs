@@ -4,13 +4,13 @@ use std::io::Write;
 
 use age::armor::{ArmoredWriter, Format};
 use rand_core::CryptoRngCore;
+use touchseal_shamir as shamir;
 use zeroize::Zeroizing;
 
 use crate::data_key::DataKey;
 use crate::limits::MAX_WRAPPED_KEY;
 use crate::metadata::{Keys, Wrapped};
 use crate::recipient::{Recipient, Recipients, Wrap};
-use crate::shamir;
 use crate::write_error::EncryptError;
 
 /// Wraps `key` for all groups.

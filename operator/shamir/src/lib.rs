@@ -1,13 +1,17 @@
-//! Splitting a data key into the shares of several key groups, and putting it together again (sops, `shamir/`): every byte of a share is a
-//! point of a polynomial over GF(2^8) with the AES modulus, its x in the share's last byte; the key is the value at 0.
-//! Not a cipher, and no crate of that format exists; arithmetic is free of tables and of branches on secret bytes.
+//! Splitting a secret into shares of which some suffice, and putting it together again: Shamir over GF(2^8) with the AES
+//! modulus, byte by byte, in the format of HashiCorp Vault's and sops's `shamir` packages: the points' y, and in the share's
+//! last byte the x they have in common. The secret is the value at 0.
+//!
+//! Two use it: key groups of sops documents (`touchseal-sops`) and quorums of keyrings (`touchseal-keyring`). Not a cipher.
+//! The crates that offer it multiply by tables that the secret indexes, or leave copies of shares in buffers they free; this
+//! arithmetic is free of tables and of branches on secret bytes, and every buffer is overwritten.
 
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 /// Splits `secret` into `count` shares of which `needed` give it back; the x of each is its place, counted from 1. `None`
 /// without randomness, or for numbers that do not fit.
-pub(crate) fn split(
+pub fn split(
     secret: &[u8],
     count: usize,
     needed: usize,
@@ -29,8 +33,8 @@ pub(crate) fn split(
     Some(shares)
 }
 
-/// Combines shares, or `None` if they cannot belong together.
-pub(crate) fn combine(shares: &[Zeroizing<Vec<u8>>]) -> Option<Zeroizing<Vec<u8>>> {
+/// Combines shares, or `None` if they cannot belong together. Wrong or too few ones of the right form give a wrong secret.
+pub fn combine(shares: &[Zeroizing<Vec<u8>>]) -> Option<Zeroizing<Vec<u8>>> {
     let length = shares.first()?.len();
     if shares.len() < 2 || length < 2 || shares.iter().any(|share| share.len() != length) {
         return None;

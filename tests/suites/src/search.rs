@@ -5,6 +5,7 @@ use hkdf::Hkdf;
 use memchr::memmem::Finder;
 use sha2::Sha256;
 use touchseal_keyring::KeyringId;
+use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Something to look for.
 #[derive(Clone)]
@@ -67,6 +68,23 @@ pub fn derived(master: &[u8; 32], id: &KeyringId, info: &str) -> [u8; 32] {
     out
 }
 
+/// The secret key of an X25519 public key (RFC 7748), where it lies in `memory` at a multiple of eight as what a box holds
+/// does: a key looks random, whatever bytes it has.
+pub fn secret_of(public: &[u8; 32], memory: &[u8]) -> Option<[u8; 32]> {
+    let places = (0..memory.len().saturating_sub(31)).step_by(8);
+    let mut candidates = places.filter_map(|at| <[u8; 32]>::try_from(&memory[at..at + 32]).ok());
+    candidates.find(|bytes| {
+        looks_random(bytes) && PublicKey::from(&StaticSecret::from(*bytes)).as_bytes() == public
+    })
+}
+
+/// Cheap to say: text and zeros are most of a process's memory. Of 32 random bytes 30 differ, fewer than 20 practically never.
+fn looks_random(bytes: &[u8; 32]) -> bool {
+    let mut seen = [false; 256];
+    bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+    !bytes.is_ascii() && seen.iter().filter(|seen| **seen).count() >= 20
+}
+
 /// What of base64 is the same whatever stands around `bytes`, if they begin `offset` bytes into a group of three.
 fn aligned(engine: &impl base64::Engine, bytes: &[u8], offset: usize) -> Vec<u8> {
     let encoded = engine.encode([&[0; 2][..offset], bytes].concat());
@@ -80,6 +98,20 @@ mod tests {
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+
+    #[test]
+    fn a_secret_is_found_whatever_bytes_it_has() {
+        for round in 0..64_usize {
+            let mut secret: [u8; 32] = rand::random();
+            // One key in 128 has a zero at one of two given places, so zeros are planted.
+            secret[round % 32] = 0;
+            secret[(round * 7 + 3) % 32] = 0;
+            let public = PublicKey::from(&StaticSecret::from(secret)).to_bytes();
+            let memory = [&[0; 64][..], &secret, b"some text that follows it in memory"].concat();
+            assert_eq!(secret_of(&public, &memory), Some(secret));
+            assert_eq!(secret_of(&public, &memory[..95]), None, "cut short");
+        }
+    }
 
     #[test]
     fn every_form_is_found_at_every_alignment() {

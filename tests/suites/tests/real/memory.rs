@@ -10,9 +10,8 @@ use serde_json::json;
 use touchseal_rig::poll::eventually;
 use touchseal_rig::process;
 use touchseal_rig::scratch::Scratch;
-use touchseal_suites::search::{derived, find};
+use touchseal_suites::search::{derived, find, secret_of};
 use touchseal_suites::{DEADLINE, Needle, Operator, SoftHolder, World, binaries};
-use x25519_dalek::{PublicKey, StaticSecret};
 
 /// How many EncryptedSecrets are reconciled just before the keys are dropped.
 const BUSY: usize = 30;
@@ -163,28 +162,10 @@ fn reconcile_many(world: &World, round: usize, recipient: &str) {
     }
 }
 
-/// The secret key of a session, found in the memory of the process that holds it by its public key: a key looks random,
-/// and what a box holds lies at a multiple of eight.
+/// The secret key of a session, found in the memory of the process that holds it by its public key, in base64.
 fn session_secret(operator: &Operator, public: &str) -> [u8; 32] {
     use base64::Engine as _;
-    let public = base64::engine::general_purpose::STANDARD.decode(public).unwrap();
-    let looks_random = |bytes: &[u8]| {
-        let mut seen = [false; 256];
-        bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
-        seen.iter().filter(|seen| **seen).count() >= 24
-    };
-    for (_, bytes) in operator.memory() {
-        for at in (0..bytes.len().saturating_sub(31)).step_by(8) {
-            let candidate = &bytes[at..at + 32];
-            // Cheap first: text and zeros are most of it.
-            if candidate[31] == 0 || candidate[15] == 0 || candidate.is_ascii() || !looks_random(candidate) {
-                continue;
-            }
-            let secret: [u8; 32] = candidate.try_into().unwrap();
-            if PublicKey::from(&StaticSecret::from(secret)).as_bytes()[..] == public[..] {
-                return secret;
-            }
-        }
-    }
-    panic!("the session's key was not found, so nothing can be said of it after sealing");
+    let public = base64::engine::general_purpose::STANDARD.decode(public).unwrap().try_into().unwrap();
+    let found = operator.memory().iter().find_map(|(_, bytes)| secret_of(&public, bytes));
+    found.expect("the session's key was not found, so nothing can be said of it after sealing")
 }

@@ -115,6 +115,10 @@ words! {
         ManifestRolledBack,
         /// Keyring: the manifest is of the pinned keyring but not of its line: another generation or content was pinned.
         ManifestForked,
+        /// Keyring: a holder's share was accepted, and more are needed.
+        ShareReleased,
+        /// Keyring: shares that were released are void: another session asks, or the manifest has new ones.
+        SharesDropped,
         /// UnsealRequest: the release does not open, or opens to the wrong key.
         ReleaseInvalid,
     }

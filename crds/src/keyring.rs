@@ -47,6 +47,10 @@ pub struct KeyringSpec {
     /// Who can open the keyring.
     #[schemars(length(min = 1, max = 64))]
     pub holders: Vec<Holder>,
+    /// How many holders it takes to open the keyring, each with a YubiKey of their own; absent: any one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 64))]
+    pub quorum: Option<u32>,
     /// Key generations, ascending; exactly one is Active, and it is the last.
     #[schemars(length(min = 1, max = 1024))]
     pub generations: Vec<KeyGeneration>,
@@ -129,10 +133,32 @@ pub struct KeyGeneration {
     #[schemars(length(max = 128))]
     pub endorsement: Option<String>,
     /// The 32-byte master as an armored age file: of the Active one to all holders, of a Retiring one to the next newer
-    /// live generation. Absent once Retired.
+    /// live generation. Absent once Retired, and in the Active one of a keyring with a quorum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub wrapped: Option<String>,
+    /// With a quorum, the Active master's shares, one for each holder in the order of `holders`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub shares: Vec<KeyShare>,
+}
+
+/// One holder's share of the Active master.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyShare {
+    /// Name of the holder.
+    #[schemars(length(min = 1, max = 63))]
+    pub holder: String,
+    /// Where the master's polynomial is evaluated: the holder's place, counted from 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub index: u32,
+    /// SHA-256 by which the share is recognised (base64).
+    #[schemars(length(max = 64))]
+    pub commitment: String,
+    /// The 32-byte share as an armored age file to this holder alone.
+    #[schemars(length(max = 8192))]
+    pub wrapped: String,
 }
 
 /// Where a key generation is in its life.
@@ -183,6 +209,19 @@ pub struct UnsealRecord {
     /// When.
     #[schemars(schema_with = "crate::schema::time")]
     pub at: Time,
+    /// With a quorum: whose shares were there before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<HolderRecord>,
+}
+
+/// A holder, as a release named it.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderRecord {
+    /// Name of the holder.
+    pub holder: String,
+    /// Serial number of the YubiKey.
+    pub serial: u32,
 }
 
 /// One replica of the operator.

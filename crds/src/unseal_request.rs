@@ -6,6 +6,8 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::keyring::HolderRecord;
+
 /// What is asked for, and the answer.
 #[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -37,6 +39,35 @@ pub struct UnsealRequestSpec {
     /// The master key, HPKE-sealed to the session. Written by a holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
+    /// Of a keyring with a quorum: shares of the master key, HPKE-sealed to the session, each written by its holder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["serial"])
+    )]
+    pub shares: Vec<ShareRelease>,
+}
+
+/// One holder's share of a master key sealed to one session, by the HPKE suite of a release.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareRelease {
+    /// Nonce of the request this answers (`status.nonce`).
+    #[schemars(length(max = 64))]
+    pub nonce: String,
+    /// Revision of the manifest the share was taken from: every revision has shares of its own.
+    pub revision: i64,
+    /// Name of the holder whose share it is.
+    #[schemars(length(max = 63))]
+    pub holder: String,
+    /// Serial number of that holder's YubiKey.
+    pub serial: u32,
+    /// HPKE encapsulated key, 32 bytes, base64.
+    #[schemars(length(max = 64))]
+    pub encapsulated_key: String,
+    /// HPKE ciphertext, 48 bytes, base64.
+    #[schemars(length(max = 128))]
+    pub ciphertext: String,
 }
 
 /// A master key sealed to one session (RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305).
@@ -78,6 +109,12 @@ pub struct UnsealRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]
     pub proof_expires_at: Option<Time>,
+    /// With a quorum: how many holders it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
+    /// With a quorum: whose shares this session holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<HolderRecord>,
     /// ReleaseRefused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]

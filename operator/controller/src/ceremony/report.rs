@@ -81,6 +81,7 @@ fn own(state: &State, pod: &str) -> Own {
             holder: by.holder.clone(),
             serial: by.serial,
             at: since,
+            with: Vec::new(),
         }),
         last_handled_seal_request: state.handled_seal_marker().map(str::to_owned),
     };
@@ -163,6 +164,7 @@ mod tests {
                     holder: "alice".to_owned(),
                     serial: 1,
                     at: since,
+                    with: Vec::new(),
                 }),
                 last_handled_seal_request: None,
             },
@@ -177,6 +179,7 @@ mod tests {
             id: String::new(),
             revision: 1,
             holders: Vec::new(),
+            quorum: None,
             generations: Vec::new(),
             signature: String::new(),
         };

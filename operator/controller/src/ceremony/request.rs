@@ -26,7 +26,7 @@ pub async fn publish(
     let pod = &ceremony.identity.pod;
     let mut request = UnsealRequest::new(
         &name,
-        UnsealRequestSpec { keyring: keyring.to_owned(), pod: pod.clone(), release: None },
+        UnsealRequestSpec { keyring: keyring.to_owned(), pod: pod.clone(), ..UnsealRequestSpec::default() },
     );
     request.metadata = ObjectMeta {
         name: Some(name.clone()),

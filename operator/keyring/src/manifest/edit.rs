@@ -65,6 +65,7 @@ pub fn create_from(
         id: id.to_string(),
         revision: 0,
         holders,
+        quorum: None,
         generations: vec![generation],
         signature: String::new(),
     };
@@ -176,6 +177,7 @@ fn new_generation(
         verify_key: encode_base64(&verify_key(master, id)?),
         endorsement: None,
         wrapped: None,
+        shares: Vec::new(),
     })
 }
 

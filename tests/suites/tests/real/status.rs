@@ -251,6 +251,8 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         Reason::FingerprintChanged,
         Reason::ManifestRolledBack,
         Reason::ManifestForked,
+        Reason::ShareReleased,
+        Reason::SharesDropped,
         Reason::ReleaseInvalid,
     ];
     for reason in Reason::ALL {

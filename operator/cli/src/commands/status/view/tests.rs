@@ -10,6 +10,7 @@ fn keyring_with(status: Value) -> Keyring {
         id: String::new(),
         revision: 1,
         holders: Vec::new(),
+        quorum: None,
         generations: Vec::new(),
         signature: String::new(),
     };

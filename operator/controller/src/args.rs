@@ -1,6 +1,7 @@
 //! Command line of `touchseal-operator`. No flag takes a secret.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use touchseal_crds::names;
@@ -33,6 +34,23 @@ pub struct Args {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 
+    /// Take part in the election of a leader among all replicas; only the leader writes Secrets. Without it this process
+    /// leads always: no other may run then.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: bool,
+
+    /// How long the others wait for a leader that does not renew its Lease, in whole seconds.
+    #[arg(long, default_value = "15s", value_parser = fine_span)]
+    pub lease_duration: Duration,
+
+    /// How long a leader that cannot renew its Lease goes on writing; shorter than --lease-duration.
+    #[arg(long, default_value = "10s", value_parser = fine_span)]
+    pub renew_deadline: Duration,
+
+    /// Time between two attempts to take or renew the Lease.
+    #[arg(long, default_value = "2s", value_parser = fine_span)]
+    pub retry_period: Duration,
+
     /// Longest time a kubelet takes to refresh a mounted Secret after a change: until then pods that mount it count as
     /// stale. The default fits a kubelet's own defaults (its syncFrequency, a minute, and as much again for its caches).
     #[arg(long, default_value = "2m", value_parser = span)]
@@ -51,6 +69,15 @@ pub struct Args {
 fn span(text: &str) -> Result<u32, String> {
     let seconds = touchseal_crds::duration::seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
     seconds.ok_or_else(|| "not a span such as 2m or 90s".to_owned())
+}
+
+/// A span such as `2s` or `500ms`.
+fn fine_span(text: &str) -> Result<Duration, String> {
+    let millis = text.strip_suffix("ms").and_then(|number| number.parse().ok()).map(Duration::from_millis);
+    match millis {
+        Some(span) => Ok(span),
+        None => span(text).map(|seconds| Duration::from_secs(seconds.into())),
+    }
 }
 
 /// How log lines look.

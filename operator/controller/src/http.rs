@@ -3,22 +3,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-/// True once the first lists have arrived.
+/// True once it is known which keyrings there are. A replica that does not lead is as ready as one that does.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(watch::Sender<bool>);
 
 impl Readiness {
     /// From now on /readyz answers 200.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is.
+    pub async fn is_set(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|ready| *ready).await;
     }
 }
 
@@ -31,7 +37,7 @@ pub async fn serve_probes(address: SocketAddr, ready: Readiness) -> std::io::Res
     let routes = Router::new().route("/healthz", get(|| async { "ok" })).route(
         "/readyz",
         get(move || async move {
-            if ready.0.load(Ordering::Acquire) {
+            if *ready.0.borrow() {
                 (StatusCode::OK, "ok")
             } else {
                 (StatusCode::SERVICE_UNAVAILABLE, "starting")

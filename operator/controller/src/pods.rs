@@ -99,6 +99,12 @@ impl Pods {
         tokio::join!(Arc::clone(&self).follow(None), self.wake_gathered());
     }
 
+    /// Ends every watch that was started for a namespace.
+    pub fn stop(&self) {
+        let watches = std::mem::take(&mut self.lock().namespaces);
+        watches.values().for_each(|(_, task)| task.abort());
+    }
+
     /// The pods that use an EncryptedSecret's Secrets, and from now on it is woken when they change.
     pub async fn consumers(self: &Arc<Self>, object: &Key, target: &str) -> Seen {
         let mut turned = self.turned.subscribe();

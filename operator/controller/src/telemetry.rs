@@ -89,6 +89,8 @@ pub struct Metrics {
     pub reconciles: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     /// Secret keys of each Incident by state.
     pub incident_keys: Family<IncidentLabel, Gauge<i64, AtomicI64>>,
+    /// 1 while this process leads.
+    pub leads: Gauge<i64, AtomicI64>,
     /// Writes of Secrets.
     pub secret_writes: Counter<u64, AtomicU64>,
 }
@@ -113,6 +115,7 @@ impl Metrics {
             "Secret keys of an Incident by state",
             metrics.incident_keys.clone(),
         );
+        registry.register("leads", "1 while this replica is the one that writes", metrics.leads.clone());
         registry.register("secret_writes", "Secrets written", metrics.secret_writes.clone());
         (metrics, registry)
     }

@@ -88,6 +88,12 @@ impl Watches {
         self.change(object, Kind::Secrets, []);
     }
 
+    /// Ends every watch.
+    pub fn stop(&self) {
+        let places = std::mem::take(&mut *self.lock());
+        places.values().flat_map(|place| place.tasks.values()).for_each(AbortHandle::abort);
+    }
+
     /// Replaces what one EncryptedSecret wants of one kind, and starts or stops that kind's watch.
     fn change(
         self: &Arc<Self>,

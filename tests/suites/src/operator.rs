@@ -11,6 +11,9 @@ use touchseal_rig::process::{self, Process};
 
 use crate::{DEADLINE, binaries};
 
+/// Short, for tests kill operators and wait for the next to lead.
+const LEASE: [&str; 3] = ["--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms"];
+
 /// A running operator.
 pub struct Operator {
     /// Its process.
@@ -52,6 +55,7 @@ impl Operator {
             .arg(format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()))
             .arg(format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()))
             .args(["--log-level", "trace", "--log-format", "json"])
+            .args(LEASE)
             .args(flags);
         let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
         let process = process::spawn(&pod.name, command, &log).unwrap();

@@ -18,7 +18,7 @@ const PURE: [(&str, &str); 5] = [
     ("touchseal-plan", "operator/plan/src"),
 ];
 /// Files of the operator that write to the API server.
-const WRITERS: [&str; 10] = [
+const WRITERS: [&str; 11] = [
     "apply.rs",
     "apply/",
     "ledger.rs",
@@ -29,6 +29,7 @@ const WRITERS: [&str; 10] = [
     "context.rs",
     "events.rs",
     "ceremony/",
+    "election/",
 ];
 
 fn root() -> PathBuf {
@@ -177,6 +178,25 @@ fn only_the_writers_write() {
     }
     assert!(writers >= 4, "the search does not find the writers there are");
     nothing(found);
+}
+
+/// What writes for all replicas gets the client that writes in one term only.
+#[test]
+fn a_leader_has_no_client_but_the_fenced_one() {
+    let lead = fs::read_to_string(root().join("operator/controller/src/lead.rs")).unwrap();
+    let lead = code(&lead);
+    let uses = lead.matches("self.client").count() + lead.matches("lead.client").count();
+    assert_eq!((uses, lead.matches(".fence(&self.client, term)").count()), (1, 1));
+    // Whoever writes what all replicas share is made there and nowhere else.
+    for made in ["Ledger::new(", "Context {", "recipients::publish(", "Rollouts::new(", "Incidents::new("] {
+        let makes = |path: &str, text: &str| {
+            path.starts_with("operator/controller/src/") && !is_test(path) && code(text).contains(made)
+        };
+        let mut places: Vec<String> =
+            sources().into_iter().filter(|(path, text)| makes(path, text)).map(|(path, _)| path).collect();
+        places.retain(|path| !(made == "Context {" && path.ends_with("/context.rs")));
+        assert_eq!(places, ["operator/controller/src/lead.rs"], "{made}");
+    }
 }
 
 #[test]

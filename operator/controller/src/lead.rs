@@ -1,0 +1,256 @@
+//! What a leader does: everything that writes for all replicas, from lists that are fresh at each term. When the term is over
+//! all of it is dropped, in the middle of whatever it was doing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use futures::channel::mpsc as futures_mpsc;
+use futures::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{Config as ControllerConfig, Controller, WatchStreamExt as _, controller};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
+use touchseal_crds::EncryptedSecret;
+
+use crate::context::Context;
+use crate::desk::Desk;
+use crate::events::Events;
+use crate::http::Readiness;
+use crate::incidents::Incidents;
+use crate::keys::Keys;
+use crate::leadership::Leadership;
+use crate::ledger::Ledger;
+use crate::objects::Gate;
+use crate::pods::Pods;
+use crate::rollout::Rollouts;
+use crate::secrets::{self, Key, Secrets};
+use crate::telemetry::Metrics;
+use crate::watches::Watches;
+use crate::{lists, recipients, reconcile, words};
+
+/// What outlives a term.
+pub struct Lead {
+    /// API server.
+    pub client: Client,
+    /// Who may write.
+    pub leadership: Leadership,
+    /// Namespace of the ledger.
+    pub namespace: String,
+    /// This process's pod.
+    pub pod: String,
+    /// Keyrings open in this process.
+    pub keys: Arc<Keys>,
+    /// Ticks whenever a keyring opened or closed.
+    pub keys_ticks: watch::Receiver<u64>,
+    /// Set once it is known which keyrings there are.
+    pub ready: Readiness,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Objects worked on at the same time.
+    pub concurrency: u16,
+    /// How long a kubelet may take to refresh a mounted Secret, in seconds.
+    pub mount_refresh: u32,
+}
+
+impl Lead {
+    /// Leads whenever it may, for as long as the process runs.
+    pub async fn run(&self) {
+        loop {
+            let term = self.leadership.gained().await;
+            tracing::info!(pod = self.pod, term, "this replica leads");
+            self.metrics.leads.set(1);
+            let client = self.leadership.fence(&self.client, term);
+            let (wake, woken) = mpsc::unbounded_channel();
+            let (watches, pods) =
+                (Watches::new(client.clone(), wake.clone()), Pods::new(client.clone(), wake.clone()));
+            tokio::select! {
+                biased;
+                () = self.leadership.lost(term) => {}
+                () = self.work(&client, (wake, woken), &watches, &pods) => {}
+            }
+            // Their watches are tasks of their own.
+            watches.stop();
+            pods.stop();
+            self.metrics.leads.set(0);
+            self.metrics.incident_keys.clear();
+            tracing::info!(
+                pod = self.pod,
+                term,
+                "this replica does not lead any more; it writes nothing but its own requests and reports"
+            );
+        }
+    }
+
+    async fn work(&self, client: &Client, (wake, woken): Wake, watches: &Arc<Watches>, pods: &Arc<Pods>) {
+        let secrets = Arc::new(Secrets::new());
+        let events = Events::new(client.clone(), &self.pod);
+        let (objects, objects_changed) = (reflector::store(), watch::channel(()));
+        let rollouts = Rollouts::new(client.clone(), events.clone(), wake.clone());
+        // A ledger of this term: what an earlier one had read is not believed.
+        let ledger = Ledger::new(client, &self.namespace);
+        let incidents =
+            Incidents::new(client.clone(), ledger.clone(), events.clone(), Arc::clone(&self.metrics));
+        let incidents = incidents.follow(objects.0.clone(), objects_changed.1);
+        let context = Arc::new(Context {
+            client: client.clone(),
+            keys: Arc::clone(&self.keys),
+            secrets: Arc::clone(&secrets),
+            ledger,
+            desk: Desk::default(),
+            watches: Arc::clone(watches),
+            pods: Arc::clone(pods),
+            rollouts: Arc::clone(&rollouts),
+            mount_refresh: self.mount_refresh,
+            events,
+            metrics: Arc::clone(&self.metrics),
+            echoes: Arc::default(),
+            failures: Mutex::new(HashMap::new()),
+        });
+        let listed = oneshot::channel();
+        let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
+        let ready = async {
+            // A reconcile must know which Secrets are ours and which keyrings there are before it decides.
+            self.ready.is_set().await;
+            listed.1.await.is_ok()
+        };
+        let (objects, ticks) = ((objects, objects_changed.0), self.keys_ticks.clone());
+        tokio::select! {
+            () = control(context, objects, self.concurrency, (wake, woken), ticks, ready) => {}
+            () = follow => {}
+            () = incidents => {}
+            () = Arc::clone(pods).run() => {}
+            () = rollouts.run() => {}
+            () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}
+        }
+    }
+}
+
+type Wake =
+    (mpsc::UnboundedSender<ObjectRef<EncryptedSecret>>, mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>);
+
+/// EncryptedSecrets as the watch brings them, and who is told that one changed.
+type Objects = ((Store<EncryptedSecret>, Writer<EncryptedSecret>), watch::Sender<()>);
+
+/// Reconciles EncryptedSecrets whenever something they depend on changes.
+async fn control(
+    context: Arc<Context>,
+    ((reader, writer), news): Objects,
+    concurrency: u16,
+    (wake, woken): Wake,
+    keys_ticks: watch::Receiver<u64>,
+    ready: impl Future<Output = bool>,
+) {
+    if !ready.await {
+        return;
+    }
+    let mut gate = Gate::new(Arc::clone(&context.echoes), wake);
+    let objects = lists::encrypted_secrets(context.client.clone())
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .filter_map(move |event| {
+            news.send_replace(());
+            std::future::ready(match event {
+                Ok(event) => gate.pass(event).map(Ok),
+                Err(error) => {
+                    let problem = words::of_watch(&error);
+                    tracing::warn!(problem, "watch of EncryptedSecrets failed; it is tried again");
+                    Some(Err(error))
+                }
+            })
+        });
+    let clear_up = Arc::clone(&context);
+    Controller::for_stream(objects, reader)
+        .with_config(ControllerConfig::default().concurrency(concurrency))
+        .reconcile_on(stream_of(woken))
+        .reconcile_all_on(ticks(keys_ticks))
+        .run(reconcile::reconcile, reconcile::on_error, context)
+        .for_each(|result| {
+            if let Err(controller::Error::ObjectNotFound(gone)) = result {
+                clear_up.forget(&(gone.namespace.clone().unwrap_or_default(), gone.name.clone()));
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+/// Follows the Secrets of ours and wakes the EncryptedSecret of each that changed under somebody else's hand.
+async fn follow_secrets(
+    client: Client,
+    secrets: Arc<Secrets>,
+    wake: mpsc::UnboundedSender<ObjectRef<EncryptedSecret>>,
+    listed: oneshot::Sender<()>,
+) {
+    let mut events = lists::our_secrets(client).boxed();
+    let mut listed = Some(listed);
+    let mut present: HashSet<Key> = HashSet::new();
+    // Whoever the Secret said it came from, before and now: a Secret that changes hands concerns both.
+    let wake_sources = |(namespace, _): Key, sources: [Option<String>; 2]| {
+        for source in sources.into_iter().flatten().collect::<HashSet<_>>() {
+            let _ = wake.send(ObjectRef::new(&source).within(&namespace));
+        }
+    };
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => present.clear(),
+            Ok(Event::InitApply(secret)) => {
+                let key = secrets::key(&secret);
+                present.insert(key.clone());
+                let before = secrets.get(&key).and_then(|known| known.source);
+                if secrets.seen(&secret) && listed.is_none() {
+                    wake_sources(key, [before, source(&secret)]);
+                }
+            }
+            Ok(Event::InitDone) => {
+                for (key, lost) in secrets.retain(&present) {
+                    wake_sources(key, [lost.source, None]);
+                }
+                if let Some(listed) = listed.take() {
+                    let _ = listed.send(());
+                }
+            }
+            Ok(Event::Apply(secret)) => {
+                let key = secrets::key(&secret);
+                let before = secrets.get(&key).and_then(|known| known.source);
+                if secrets.seen(&secret) {
+                    wake_sources(key, [before, source(&secret)]);
+                }
+            }
+            Ok(Event::Delete(secret)) => {
+                let key = secrets::key(&secret);
+                let before = secrets.get(&key).and_then(|known| known.source);
+                secrets.gone(&secret);
+                wake_sources(key, [before, source(&secret)]);
+            }
+            Err(error) => {
+                let problem = words::of_watch(&error);
+                tracing::warn!(problem, "watch of Secrets failed; it is tried again");
+            }
+        }
+    }
+}
+
+fn source(secret: &Secret) -> Option<String> {
+    secrets::source(&secret.metadata).map(str::to_owned)
+}
+
+fn stream_of(
+    mut receiver: mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>,
+) -> impl Stream<Item = ObjectRef<EncryptedSecret>> {
+    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
+}
+
+/// One item whenever a keyring opened or closed.
+fn ticks(mut changes: watch::Receiver<u64>) -> impl Stream<Item = ()> + Send + 'static {
+    let (mut sender, receiver) = futures_mpsc::channel(1);
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            if futures::SinkExt::send(&mut sender, ()).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -238,6 +238,9 @@ pub struct KeyStatus {
     /// When this operator first saw the present value.
     #[schemars(schema_with = "crate::schema::time")]
     pub since: Time,
+    /// Whether that value replaced another one that was served: only then is there an old value to revoke.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
     /// When `maxAge` ends for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]

@@ -10,7 +10,7 @@ use touchseal_crds::rotation::ConsumerStatus;
 
 use super::*;
 use crate::consumers::{Shape, Times};
-use crate::draining::tell;
+use crate::draining::{drained, tell};
 
 const REFRESH: Seconds = 120;
 const NONE: &BTreeSet<i64> = &BTreeSet::new();
@@ -303,10 +303,38 @@ fn draining_says_who_holds_the_old_value_and_when_it_may_be_revoked() {
             "1 pods mount files that their kubelet has refreshed by 1970-01-01T00:52:00Z"
         ))
     );
-    let drained = "generation 2 was left by its last consumer at 1970-01-01T02:30:00Z: the old value may be revoked now";
-    assert_eq!(told(Some(&[new]), 9000), words(("False", "Drained", drained)));
+    let words_of_it = "generation 2 was left by its last consumer at 1970-01-01T02:30:00Z: the old values of old, password may be revoked now";
+    assert_eq!(told(Some(&[new]), 9000), words(("False", "Drained", words_of_it)));
     let (status, reason, _) = told(None, 9000);
     assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "ConsumersUnknown"));
+}
+
+#[test]
+fn only_values_that_were_replaced_or_taken_out_may_be_revoked() {
+    let said = |change: &dyn Fn(&mut LedgerEntry)| {
+        let mut entry = entry();
+        change(&mut entry);
+        settle(&mut entry, Some(&later(&[])), &time(9000));
+        drained(&entry).split_once(": ").unwrap().1.to_owned()
+    };
+    let only_added = |entry: &mut LedgerEntry| {
+        entry.gone.clear();
+        let key = entry.keys.get_mut("password").unwrap();
+        (key.past, key.known, key.first) = (Vec::new(), time(3000), time(3000));
+    };
+    let nothing = "no value it held was replaced, so there is none to revoke";
+    assert_eq!(said(&|_| ()), "the old values of old, password may be revoked now");
+    assert_eq!(said(&|entry| entry.gone.clear()), "the old value of password may be revoked now");
+    assert_eq!(said(&only_added), nothing);
+    // What was left before is no news of this one.
+    let left_before = |entry: &mut LedgerEntry| entry.history[2].drained = Some(time(2500));
+    assert_eq!(said(&left_before), "the old value of password may be revoked now");
+    let many = |entry: &mut LedgerEntry| {
+        let key = entry.keys["password"].clone();
+        entry.gone.clear();
+        entry.keys.extend((0..9).map(|n| (format!("k{n}"), key.clone())));
+    };
+    assert_eq!(said(&many), "the old values of k0, k1, k2, k3, k4, k5, k6, k7 and 2 more may be revoked now");
 }
 
 #[test]

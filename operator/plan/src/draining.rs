@@ -1,6 +1,8 @@
 //! What people are told of a drain: `status.consumers`, the condition Draining and the words of both. What is told is
 //! found out in `drain`.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use touchseal_crds::rotation::ConsumerStatus;
@@ -9,8 +11,9 @@ use touchseal_crds::{ConditionType, EncryptedSecretStatus, Reason};
 use crate::conditions::{self, Say};
 use crate::drain::Drain;
 use crate::entry::LedgerEntry;
+use crate::incident::{Record, left};
 
-/// Most workloads named.
+/// Most workloads, and most keys, named.
 const SAMPLE: usize = 8;
 
 /// Puts it into the status: the counts, and Draining once there has been a rotation. `notes` are added to its message.
@@ -44,11 +47,29 @@ pub fn drained(entry: &LedgerEntry) -> String {
     match before.and_then(|past| Some((past.number, past.drained.as_ref()?))) {
         Some((number, time)) => {
             format!(
-                "generation {number} was left by its last consumer at {}: the old value may be revoked now",
-                time.0
+                "generation {number} was left by its last consumer at {}: {}",
+                time.0,
+                revocable(entry, time)
             )
         }
-        None => "no pod holds an older value: it may be revoked now".to_owned(),
+        None => "no pod holds an older value".to_owned(),
+    }
+}
+
+/// Whose old values were left at that moment: of keys that were replaced, and of those that were taken out.
+fn revocable(entry: &LedgerEntry, at: &Time) -> String {
+    let generations = Record::from(entry).generations;
+    let then = |since: &Time| left(&generations, since).as_ref() == Some(at);
+    let replaced =
+        entry.keys.iter().filter(|(_, key)| key.replaced() && then(&key.since)).map(|(name, _)| name);
+    let gone = entry.gone.iter().filter(|(_, key)| then(&key.since)).map(|(name, _)| name);
+    let names: BTreeSet<&str> = replaced.chain(gone).map(String::as_str).collect();
+    let named = names.iter().take(SAMPLE).copied().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "no value it held was replaced, so there is none to revoke".to_owned(),
+        1 => format!("the old value of {named} may be revoked now"),
+        2..=SAMPLE => format!("the old values of {named} may be revoked now"),
+        many => format!("the old values of {named} and {} more may be revoked now", many - SAMPLE),
     }
 }
 

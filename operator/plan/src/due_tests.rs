@@ -53,7 +53,12 @@ fn told(status: &EncryptedSecretStatus) -> Option<(&str, &str)> {
 }
 
 fn status(keys: &[&str]) -> EncryptedSecretStatus {
-    let keys = keys.iter().map(|name| KeyStatus { name: (*name).to_owned(), since: at(0), due: None });
+    let keys = keys.iter().map(|name| KeyStatus {
+        name: (*name).to_owned(),
+        since: at(0),
+        replaced: false,
+        due: None,
+    });
     EncryptedSecretStatus { keys: keys.collect(), ..EncryptedSecretStatus::default() }
 }
 

@@ -129,6 +129,15 @@ pub struct Past {
     pub drained: Option<Time>,
 }
 
+impl KeyEntry {
+    /// Whether the present value took the place of another one that was served. One as old as the value before it may be
+    /// that very value, under digests that cannot be compared. A new keyring makes the earlier values forgotten, but not
+    /// that the present one is younger than the first.
+    pub fn replaced(&self) -> bool {
+        self.known > self.first || self.past.iter().any(|earlier| earlier.known != self.known)
+    }
+}
+
 impl PastValue {
     /// 48 bits: enough to find a value again, and a mistake makes a value look older than it is, never newer.
     pub const DIGITS: usize = 8;

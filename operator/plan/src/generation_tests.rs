@@ -459,3 +459,31 @@ fn a_lost_ledger_goes_on_from_what_is_borne() {
     };
     assert_eq!([lost(Some(7), true), lost(Some(7), false), lost(None, false)], [7, 8, 1]);
 }
+
+#[test]
+fn a_value_replaced_another_one_only_where_that_was_served() {
+    let replaced = |contents: &[Served<'_>]| serve(contents).keys["a"].replaced();
+    let first: Served<'_> = (1, 10, &[("a", "first")]);
+    assert!(!replaced(&[first]), "the first one");
+    assert!(!replaced(&[first, (2, 20, &[("a", "first"), ("b", "other")])]), "another key came");
+    assert!(
+        !replaced(&[(1, 10, &[("b", "other")]), (2, 20, &[("a", "first"), ("b", "other")])]),
+        "it came later"
+    );
+    assert!(!replaced(&[first, (2, 20, &[]), (3, 30, &[("a", "first")])]), "it went and came back");
+    assert!(replaced(&[first, (2, 20, &[]), (3, 30, &[("a", "second")])]), "it came back with another value");
+    assert!(replaced(&[first, (2, 20, &[("a", "second")])]), "it changed");
+    assert!(replaced(&[first, (2, 20, &[("a", "second")]), (3, 30, &[("a", "first")])]), "it changed back");
+
+    let other_keyring = |before: &LedgerEntry| {
+        let mut digests = written(&plain(&[("a", "second")]), 30);
+        digests.key.keyring = "other".to_owned();
+        step(Some(before), &digests, "s", true, &at(30)).keys["a"].clone()
+    };
+    let entry = other_keyring(&serve(&[first, (2, 20, &[("a", "second")])]));
+    assert!(entry.past.is_empty() && entry.replaced(), "the same value under another keyring: {entry:?}");
+    let mut digests = written(&plain(&[("a", "first")]), 15);
+    digests.key.generation = 3;
+    let entry = step(Some(&serve(&[first])), &digests, "s", false, &at(20));
+    assert!(entry.generation == 2 && !entry.keys["a"].replaced(), "perhaps it is the same: {entry:?}");
+}

@@ -301,16 +301,19 @@ fn conclude(incident: &Incident, before: IncidentStatus, found: Found, now: &Tim
     let first = found.remaining.first().map(|e| format!("{}/{}:{}", e.namespace, e.name, e.key));
     let (closed, reason, message) = match (done, by_hand, first) {
         (true, _, _) => ("True", Reason::AllSafe, format!("every old value may be revoked: {sum}")),
-        (_, true, None) => ("True", Reason::ClosedByHand, format!("closed by spec.closed: {sum}")),
+        (_, true, None) => ("True", Reason::ClosedByHand, format!("closed by hand: {sum}")),
         (_, true, Some(first)) => (
             "True",
             Reason::ClosedByHand,
-            format!("closed by spec.closed while something remained: {sum}; first: {first}"),
+            format!("closed by hand while something remained: {sum}; first: {first}"),
         ),
         (_, _, None) => {
-            let message =
-                "no Secret key matches: correct the selector in another Incident, or set spec.closed";
-            ("False", Reason::NothingMatches, message.to_owned())
+            let name = incident.metadata.name.as_deref().unwrap_or_default();
+            let message = format!(
+                "no Secret key matches: correct the selector in another Incident, and close this one: \
+                 touchseal incident close {name}"
+            );
+            ("False", Reason::NothingMatches, message)
         }
         (_, _, Some(first)) => ("False", Reason::Exposed, format!("{sum}; first: {first}")),
     };

@@ -52,7 +52,12 @@ pub fn set_content(status: &mut EncryptedSecretStatus, secret_name: &str, entry:
     status.keys = entry
         .keys
         .iter()
-        .map(|(name, key)| KeyStatus { name: name.clone(), since: key.since.clone(), due: None })
+        .map(|(name, key)| KeyStatus {
+            name: name.clone(),
+            since: key.since.clone(),
+            replaced: key.replaced(),
+            due: None,
+        })
         .collect();
     set_history(status, entry);
 }

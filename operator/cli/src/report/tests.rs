@@ -28,6 +28,7 @@ fn object(
     stale: i32,
 ) -> EncryptedSecret {
     let count = generations.len();
+    let first = generations.last().map(|(since, _)| since);
     let generations: Vec<Value> = generations
         .iter()
         .enumerate()
@@ -41,9 +42,10 @@ fn object(
         .collect();
     let keys: Vec<Value> = keys
         .iter()
-        .map(|(name, since, due)| match due {
-            Some(due) => json!({ "name": name, "since": since, "due": due }),
-            None => json!({ "name": name, "since": since }),
+        .map(|(name, since, due)| {
+            // What came with the first generation replaced nothing.
+            let replaced = Some(since) != first;
+            json!({ "name": name, "since": since, "replaced": replaced, "due": due })
         })
         .collect();
     let mut conditions = vec![condition("Ready", "True", "Materialised")];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
-use touchseal_suites::pods::{env, spec};
+use touchseal_suites::pods::{env, env_from, spec};
 use touchseal_suites::{Apps, DEADLINE};
 
 use crate::incident::touchseal;
@@ -100,6 +100,51 @@ fn each_kind_of_credential_is_played_through_to_its_end() {
     }
     let revocable = touchseal(&apps, &["rotation", "--filter", "revocable", "-o", "name"]).ok().out;
     assert_eq!(revocable.lines().count(), 3, "the reset ended the old value itself: {revocable}");
+}
+
+#[test]
+fn a_key_that_was_added_leaves_no_old_value_behind() {
+    let apps = Apps::new("added");
+    apps.serve_yaml("app", "password: first\nuser: app\n");
+    apps.run_pod("old", &spec(&env_from("app")));
+    apps.wait_for_consumers("app", 1, 0);
+    let rows = || -> Vec<Value> {
+        let said = touchseal(&apps, &["rotation", "-o", "json", "-n", &apps.apps]).ok().out;
+        serde_json::from_str(&said).unwrap()
+    };
+    let nothing_to_do = |keys: usize| {
+        let rows = rows();
+        let idle = |row: &Value| row["state"] == "Current" && row.get("nextStep").is_none();
+        assert!(rows.len() == keys && rows.iter().all(idle), "{rows:#?}");
+    };
+
+    apps.next_second();
+    apps.apply_yaml("app", "password: first\nuser: app\ntoken: new\n");
+    apps.wait_for_draining("app", "True", "StaleConsumers");
+    nothing_to_do(3);
+    wait(&apps, "app", &["--timeout", "1s", "--generation", "2"])
+        .refused(4, &["no value was replaced since generation 2"]);
+    apps.end_pod("old");
+    apps.wait_for_draining("app", "False", "Drained");
+    nothing_to_do(3);
+    let said = wait(&apps, "app", &["--timeout", "60s", "--generation", "2"]).ok().out;
+    assert!(said.contains("no value it held was replaced, so there is none to revoke"), "{said}");
+
+    // Of two keys the one that changes has one.
+    apps.next_second();
+    apps.apply_yaml("app", "password: second\nuser: app\ntoken: new\n");
+    apps.wait_for_generation("app", 3);
+    let said = wait(&apps, "app", &["--timeout", "60s", "--generation", "3"]).ok().out;
+    assert!(said.contains("the old value of password may be revoked now"), "{said}");
+    let rows = rows();
+    let of = |key: &str| rows.iter().find(|row| row["key"] == key).unwrap();
+    assert_eq!(
+        (&of("password")["state"], &of("password")["nextStep"]),
+        (&json!("Drained"), &json!("revoke the old value now"))
+    );
+    for key in ["user", "token"] {
+        assert!(of(key)["state"] == "Current" && of(key).get("nextStep").is_none(), "{rows:#?}");
+    }
 }
 
 #[test]

@@ -93,7 +93,8 @@ pub fn of(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> 
         not_served: not_served(object),
         rolled_back: is(object, ConditionType::RolledBack, "True"),
         due: key.and_then(|key| due(object.spec.rotation.as_ref(), key, now)),
-        roll: key.map_or(Roll::None, |key| roll(object, key, now)),
+        // A value that replaced none has nothing before it that pods could hold or that could be revoked.
+        roll: key.filter(|key| key.replaced).map_or(Roll::None, |key| roll(object, key, now)),
     }
 }
 
@@ -186,7 +187,7 @@ mod tests {
             json!({ "rollout": "Restart" }),
             json!({
                 "observedGeneration": 1, "conditions": conditions, "secretGeneration": 2,
-                "keys": [{ "name": "password", "since": "2026-05-01T00:00:00Z" }],
+                "keys": [{ "name": "password", "since": "2026-05-01T00:00:00Z", "replaced": true }],
                 "generations": [{ "number": 2, "since": "2026-05-01T00:00:00Z", "changedCount": 1 }, before],
                 "consumers": { "known": true, "current": 1, "stale": 3 },
             }),
@@ -216,6 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_replaced_nothing_has_no_old_value_to_wait_for_or_to_revoke() {
+        let draining = |status, reason| rotated(Some(condition("Draining", status, reason)), None);
+        for mut object in [
+            draining("True", "StaleConsumers"),
+            draining("True", "Refreshing"),
+            draining("Unknown", "ConsumersUnknown"),
+            rotated(None, Some("2026-05-02T00:00:00Z")),
+        ] {
+            // Neither one that was added with generation 2 nor one that was there before.
+            for since in ["2026-05-01T00:00:00Z", "2026-01-01T00:00:00Z"] {
+                let key = &mut object.status.as_mut().unwrap().keys[0];
+                (key.replaced, key.since) = (false, Time(since.parse().unwrap()));
+                assert_eq!(state(&object), State::default(), "{object:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_reminder_to_revoke_ends_after_a_month() {
         let object = rotated(None, Some("2026-05-02T00:00:00Z"));
         assert_eq!(state(&object).word(), Word::Drained);
@@ -229,6 +248,7 @@ mod tests {
         let key = |since: &str, due: &str| KeyStatus {
             name: "k".to_owned(),
             since: Time(since.parse().unwrap()),
+            replaced: true,
             due: Some(Time(due.parse().unwrap())),
         };
         let year = "2025-06-01T00:00:00Z";

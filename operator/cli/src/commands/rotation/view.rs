@@ -27,7 +27,8 @@ pub struct Row {
     pub since: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Time>,
-    /// Pods of the EncryptedSecret that hold an older value; absent where nobody may know.
+    /// Pods that hold an older value of the key, or may: they are counted for an EncryptedSecret as a whole, so none only
+    /// where the key has no older value that anybody could hold. Absent where nobody may know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_consumers: Option<i32>,
     /// Whose pods those are, as `Deployment/web (2)`; the first few.
@@ -91,7 +92,10 @@ fn row(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> Row
     let class = object.spec.rotation.as_ref().and_then(|rotation| rotation.class);
     let status = object.status.as_ref();
     let consumers = status.and_then(|status| status.consumers.as_ref());
-    let workloads = consumers.map(|consumers| consumers.stale_workloads.as_slice()).unwrap_or_default();
+    let stale = consumers.filter(|consumers| consumers.known).and_then(|consumers| consumers.stale);
+    let is_held = !key.is_some_and(|key| !key.replaced || matches!(detail.roll, Roll::Drained(_)));
+    let workloads = consumers.filter(|_| is_held).map(|consumers| consumers.stale_workloads.as_slice());
+    let workloads = workloads.unwrap_or_default();
     Row {
         namespace: object.metadata.namespace.clone().unwrap_or_default(),
         secret: object.metadata.name.clone().unwrap_or_default(),
@@ -99,7 +103,7 @@ fn row(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> Row
         generation: status.and_then(|status| status.secret_generation),
         since: key.map(|key| key.since.clone()),
         due: key.and_then(|key| key.due.clone()),
-        stale_consumers: consumers.filter(|consumers| consumers.known).and_then(|consumers| consumers.stale),
+        stale_consumers: stale.map(|pods| if is_held { pods } else { 0 }),
         stale_workloads: workloads.iter().map(|w| format!("{}/{} ({})", w.kind, w.name, w.pods)).collect(),
         class,
         state: detail.word(),

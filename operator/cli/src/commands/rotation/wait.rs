@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use touchseal_crds::{ConditionType, EncryptedSecret};
+use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus};
 
 use super::state::condition;
 use crate::args::Global;
@@ -154,10 +154,25 @@ fn stand(object: &EncryptedSecret, wanted: Option<i64>) -> Stand {
         // The condition comes with the status of the generation, or a moment later.
         None => Stand::Waiting("the operator has not told yet who holds an older value".to_owned()),
         Some(draining) => match draining.status.as_str() {
-            "False" => Stand::Done(draining.message.clone()),
-            "True" => Stand::Waiting(draining.message.clone()),
+            // The operator's own words name the keys of the newest change.
+            "False" if wanted.is_none_or(|wanted| wanted == present) => Stand::Done(draining.message.clone()),
+            "False" => Stand::Done(format!("{}; {}", draining.message, replaced(status, wanted))),
+            "True" => Stand::Waiting(format!("{}; {}", draining.message, replaced(status, wanted))),
             _ => Stand::Unknown(draining.message.clone()),
         },
+    }
+}
+
+/// Which Secret keys have an old value that this is about: those replaced since the generation that is waited for.
+fn replaced(status: &EncryptedSecretStatus, wanted: Option<i64>) -> String {
+    let Some(number) = wanted.or(status.secret_generation) else { return String::new() };
+    // What is older than the history may have come with it: then all that were ever replaced are named.
+    let since = status.generations.iter().find(|one| one.number == number).map(|one| &one.since);
+    let keys = status.keys.iter().filter(|key| key.replaced && since.is_none_or(|since| key.since >= *since));
+    let names: Vec<&str> = keys.map(|key| key.name.as_str()).collect();
+    match names.as_slice() {
+        [] => format!("no value was replaced since generation {number}"),
+        names => format!("replaced since generation {number}: {}", names.join(", ")),
     }
 }
 
@@ -205,7 +220,12 @@ mod tests {
                 None,
                 Stand::Done("left at noon".to_owned()),
             ),
-            ("held", object(1, json!(2), &[ready, ("Draining", "True", "2 pods")]), None, waiting("2 pods")),
+            (
+                "held",
+                object(1, json!(2), &[ready, ("Draining", "True", "2 pods")]),
+                None,
+                waiting("2 pods; no value was replaced since generation 2"),
+            ),
             (
                 "dark",
                 object(1, json!(2), &[ready, ("Draining", "Unknown", "no right")]),
@@ -240,11 +260,41 @@ mod tests {
                 "there already",
                 object(1, json!(3), &[ready, ("Draining", "False", "left")]),
                 Some(2),
-                Stand::Done("left".to_owned()),
+                Stand::Done("left; no value was replaced since generation 2".to_owned()),
             ),
         ] {
             assert_eq!(stand(&object, wanted), stand_is, "{what}");
         }
+    }
+
+    #[test]
+    fn the_keys_whose_value_was_replaced_are_named() {
+        let ready = ("Ready", "True", "served");
+        let at = |hour: u8| format!("2026-01-01T{hour:02}:00:00Z");
+        let said = |draining: &str, wanted| {
+            let mut object = object(1, json!(3), &[ready, ("Draining", draining, "m")]);
+            let status = object.status.as_mut().unwrap();
+            let generation = |n: u8| json!({ "number": n, "since": at(n), "changedCount": 1 });
+            status.generations = serde_json::from_value(json!([3, 2].map(generation))).unwrap();
+            let key = |name: &str, hour, replaced: bool| json!({ "name": name, "since": at(hour), "replaced": replaced });
+            let keys = json!([
+                key("added", 3, false),
+                key("last", 3, true),
+                key("middle", 2, true),
+                key("long-ago", 1, true),
+                key("never", 1, false)
+            ]);
+            status.keys = serde_json::from_value(keys).unwrap();
+            match stand(&object, wanted) {
+                Stand::Done(text) | Stand::Waiting(text) => text,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(said("True", None), "m; replaced since generation 3: last");
+        assert_eq!(said("True", Some(2)), "m; replaced since generation 2: last, middle");
+        assert_eq!(said("False", Some(2)), "m; replaced since generation 2: last, middle");
+        assert_eq!(said("False", Some(1)), "m; replaced since generation 1: last, middle, long-ago");
+        assert_eq!((said("False", None), said("False", Some(3))), ("m".to_owned(), "m".to_owned()));
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn cluster() -> Vec<Row> {
     let rolled = |draining: Value, consumers: Value| {
         json!({
             "observedGeneration": 1, "secretGeneration": 2, "conditions": [ready, draining], "consumers": consumers,
-            "keys": [{ "name": "token", "since": "2026-05-31T00:00:00Z", "due": "2026-08-31T00:00:00Z" }],
+            "keys": [{ "name": "token", "since": "2026-05-31T00:00:00Z", "replaced": true, "due": "2026-08-31T00:00:00Z" }],
             "generations": [
                 { "number": 2, "since": "2026-05-31T00:00:00Z", "changedCount": 1 },
                 { "number": 1, "since": "2026-05-01T00:00:00Z", "changedCount": 1 },
@@ -121,4 +121,30 @@ fn programs_get_one_object_a_key_and_no_guesses() {
     assert_eq!(busy["staleWorkloads"][0], "Deployment/web (2)");
     assert_eq!(busy["class"], "dualKey");
     assert_eq!(names(&rows).lines().count(), 4);
+}
+
+#[test]
+fn a_key_without_an_older_value_has_no_stale_consumers() {
+    let since = "2026-05-31T00:00:00Z";
+    let mut objects = [object(
+        "busy",
+        json!({
+            "observedGeneration": 1, "secretGeneration": 2,
+            "conditions": [condition("Ready", "True", "Materialised"), condition("Draining", "True", "StaleConsumers")],
+            "keys": [{ "name": "added", "since": since }, { "name": "changed", "since": since, "replaced": true }],
+            "generations": [
+                { "number": 2, "since": since, "changedCount": 2 },
+                { "number": 1, "since": "2026-05-01T00:00:00Z", "changedCount": 1 },
+            ],
+            "consumers": { "known": true, "current": 1, "stale": 2,
+                "staleWorkloads": [{ "kind": "Deployment", "name": "web", "pods": 2 }] },
+        }),
+    )];
+    let told = |objects: &[EncryptedSecret]| {
+        let rows = rows(objects, NOW.parse().unwrap());
+        rows.iter().map(|row| (row.stale_consumers, row.stale_workloads.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&objects), [(Some(0), 0), (Some(2), 1)]);
+    objects[0].status.as_mut().unwrap().consumers.as_mut().unwrap().known = false;
+    assert_eq!(told(&objects)[0].0, None, "unknown is not zero");
 }

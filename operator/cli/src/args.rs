@@ -10,25 +10,44 @@ use crate::duration;
 use crate::output::Format;
 use crate::proof::Operator;
 
-const EXIT_CODES: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0  done
   1  failed
   2  the command line makes no sense
-  3  refused for safety: changed fingerprint, forged proof, last PIN try
-  4  timed out waiting
+  3  refused for safety: forged, changed, unconfirmed, needed, last PIN try
+  4  timed out waiting"
+    };
+}
 
-The PIN is asked for on the terminal or read from --pin-fd; it is never an argument or a variable.";
+const EXIT_CODES: &str = exit_codes!();
+const AFTER_HELP: &str = concat!(
+    exit_codes!(),
+    "\n\nThe PIN is asked for on the terminal or read from --pin-fd; it is never an argument or a variable."
+);
 
 /// Secrets in git as ciphertext, in the cluster as native Secrets, released by one touch of a YubiKey.
 #[derive(Debug, Parser)]
-#[command(name = "touchseal", version, after_help = EXIT_CODES, max_term_width = 80)]
+#[command(name = "touchseal", version, after_help = AFTER_HELP, max_term_width = 80)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The whole definition: the long help of every command that can fail ends with the exit codes.
+pub fn definition() -> clap::Command {
+    fn tell(command: clap::Command) -> clap::Command {
+        let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+        let is_plain = matches!(command.get_name(), "version" | "completion");
+        let told = if is_plain { command } else { command.after_long_help(EXIT_CODES) };
+        names.into_iter().fold(told, |command, name| command.mut_subcommand(name, tell))
+    }
+    tell(<Cli as clap::CommandFactory>::command()).after_long_help(AFTER_HELP)
 }
 
 /// Flags of every command.
@@ -144,7 +163,21 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_can_fail_says_how_it_ends() {
+        fn visit(command: &mut clap::Command, told: &mut Vec<(String, bool)>) {
+            let help = command.render_long_help().to_string();
+            told.push((command.get_name().to_owned(), help.contains("\nExit codes:\n  0  done\n")));
+            command.get_subcommands_mut().for_each(|one| visit(one, told));
+        }
+        let mut told = Vec::new();
+        visit(&mut definition(), &mut told);
+        let silent: Vec<&str> =
+            told.iter().filter(|(_, says)| !says).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(silent, ["version", "completion"]);
     }
 
     /// What is typed stays in shell histories and process lists.

@@ -22,6 +22,9 @@ pub enum FileError {
     /// It exists, and nobody said to replace it.
     #[error("write {}: it exists already", .0.display())]
     Exists(PathBuf),
+    /// It has no right to be written, for anybody: it could be replaced all the same, but somebody meant that.
+    #[error("write {}: it is read-only", .0.display())]
+    ReadOnly(PathBuf),
     /// Somebody else wrote it in between.
     #[error("write {}: it was changed by somebody else meanwhile", .0.display())]
     Changed(PathBuf),
@@ -30,12 +33,30 @@ pub enum FileError {
     Write(PathBuf, #[source] std::io::Error),
 }
 
+impl FileError {
+    /// What is wrong, where the file's name stands beside it already.
+    pub fn of_its_file(&self) -> String {
+        match self {
+            Self::Read(_, error) => format!("it cannot be read: {error}"),
+            Self::TooLarge { limit, .. } => format!("larger than {limit} bytes"),
+            Self::NotText(_) => "not UTF-8 text".to_owned(),
+            Self::Exists(_) => "it exists already".to_owned(),
+            Self::ReadOnly(_) => "it is read-only".to_owned(),
+            Self::Changed(_) => "it was changed by somebody else meanwhile".to_owned(),
+            Self::Write(_, error) => format!("it cannot be written: {error}"),
+        }
+    }
+}
+
 impl Explain for FileError {
     fn hint(&self) -> String {
         match self {
             Self::Read(..) => "check the path and its permissions".to_owned(),
             Self::TooLarge { .. } | Self::NotText(..) => "check that this is the file you meant".to_owned(),
             Self::Exists(_) => "choose another place, or replace it with --force".to_owned(),
+            Self::ReadOnly(path) => {
+                format!("it was not written; if it may be: chmod u+w {}", path.display())
+            }
             Self::Changed(_) => "it was not written; run the command again".to_owned(),
             Self::Write(..) => "check the directory, its permissions and the free space".to_owned(),
         }
@@ -66,12 +87,21 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
 
 /// Whether a file can be written there, told before work is done for it.
 pub fn check_place(path: &Path, existing: Existing) -> Result<(), FileError> {
+    check_writable(path)?;
     match path.symlink_metadata() {
         Ok(_) if existing == Existing::Refuse => Err(FileError::Exists(path.into())),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(FileError::Write(path.into(), error)),
         _ if !directory(path).is_dir() => {
             Err(FileError::Write(path.into(), std::io::Error::from(ErrorKind::NotFound)))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file that is there may be replaced, as any program that writes into it would find out.
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    match path.metadata() {
+        Ok(metadata) if metadata.permissions().readonly() => Err(FileError::ReadOnly(path.into())),
         _ => Ok(()),
     }
 }
@@ -84,6 +114,9 @@ pub fn write(
     existing: Existing,
     private: bool,
 ) -> Result<(), FileError> {
+    if existing == Existing::Replace {
+        check_writable(path)?;
+    }
     // A link is followed to the file it names, so that the link itself survives.
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     #[cfg(target_os = "linux")]
@@ -139,6 +172,7 @@ mod nameless {
 
 /// Replaces a file by another text, if it still is what was read.
 pub fn exchange(path: &Path, before: &[u8], after: &[u8]) -> Result<(), FileError> {
+    check_writable(path)?;
     let place = path.canonicalize().map_err(|_| FileError::Changed(path.into()))?;
     let new = beside(path, &place, after, false)?;
     let now = read(&place, before.len() as u64 + 1).map(Zeroizing::new);
@@ -260,6 +294,30 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(exchange(&path, b"new", b"newer"), Err(FileError::Changed(_))));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_file_that_nobody_may_write_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, "one").unwrap();
+        let mut rights = path.metadata().unwrap().permissions();
+        rights.set_readonly(true);
+        std::fs::set_permissions(&path, rights).unwrap();
+        let tried = [
+            check_writable(&path),
+            check_place(&path, Existing::Replace),
+            exchange(&path, b"one", b"new"),
+            write(&path, "new", Existing::Replace, false),
+            write(&path, "new", Existing::Replace, true),
+        ];
+        for done in tried {
+            let error = done.unwrap_err();
+            assert!(matches!(error, FileError::ReadOnly(_)), "{error}");
+            assert!(error.to_string().contains("read-only") && error.hint().contains("chmod u+w"));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
     #[cfg(unix)]

@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, definition};
 use crate::commands;
 use crate::complete;
 use crate::error::{Exit, Failure};
@@ -105,8 +105,8 @@ fn usage(error: &clap::Error) -> Result<(), Failure> {
 
 fn command(name: Name) -> clap::Command {
     match name {
-        Name::Own => Cli::command(),
-        Name::Plugin | Name::PluginCompletion => Cli::command().bin_name("kubectl touchseal"),
+        Name::Own => definition(),
+        Name::Plugin | Name::PluginCompletion => definition().bin_name("kubectl touchseal"),
     }
 }
 

@@ -71,6 +71,15 @@ pub fn remember(manifest: &VerifiedManifest, namespace: &str, spec: &RecipientSp
     Remembered::open().remember(manifest, namespace, spec);
 }
 
+/// The recipients of those of these namespaces that are remembered.
+pub fn remembered<'n>(
+    manifest: &VerifiedManifest,
+    namespaces: impl IntoIterator<Item = &'n String>,
+) -> Vec<(String, RecipientSpec)> {
+    let memory = Remembered::open();
+    namespaces.into_iter().filter_map(|one| Some((one.clone(), memory.of(manifest, one)?))).collect()
+}
+
 /// The namespaces whose recipients of this keyring are remembered.
 pub fn known_namespaces(manifest: &VerifiedManifest) -> Vec<String> {
     Remembered::open().known(manifest)

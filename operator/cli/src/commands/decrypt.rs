@@ -13,9 +13,12 @@ use crate::files::{self, Existing};
 use crate::local_keys::{Identities, KeyArgs};
 use crate::output;
 
+/// Where stdin is a file. Windows has none: reading it fails there, and says so.
+const STDIN: &str = "/dev/stdin";
+
 #[derive(clap::Args, Debug)]
 pub struct DecryptArgs {
-    /// A sops file, or a manifest with documents in it
+    /// A sops file, or a manifest with documents in it; - is stdin
     file: PathBuf,
     /// Which document of a manifest
     #[arg(long, value_name = "NAME")]
@@ -80,9 +83,14 @@ pub fn run(args: &DecryptArgs, global: &Global) -> Result<(), Failure> {
     if let Some(to) = &args.to {
         files::check_place(to, existing)?;
     }
-    let file = Candidate::named(&args.file).read_documents(args.input_type)?;
+    // A keyring for what comes from stdin is looked for from here on.
+    let (from, near) = match args.file.as_os_str() == "-" {
+        true => (PathBuf::from(STDIN), PathBuf::from("stdin")),
+        false => (args.file.clone(), args.file.clone()),
+    };
+    let file = Candidate::named(&from).read_documents(args.input_type)?;
     let index = file.choose_one(args.document.as_deref())?;
-    let mut keys = Identities::new(&args.keys, global, std::slice::from_ref(&args.file));
+    let mut keys = Identities::new(&args.keys, global, std::slice::from_ref(&near));
     let opened = file.open(index, &mut keys, global.namespace.as_deref())?;
     let bytes = wanted(&opened.plain, args.extract.as_deref())?;
     match &args.to {

@@ -101,6 +101,7 @@ pub fn run(args: &EditArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[])?;
     let command = editor::Command::of_environment()?;
     let mut file = Candidate::named(&args.file).read_documents(args.input_type)?;
+    files::check_writable(&args.file)?;
     let chosen = file.choose(args.document.as_deref())?;
     if chosen.is_empty() {
         return Err(DocumentsError::Neither(args.file.clone()).into());

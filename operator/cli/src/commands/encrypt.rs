@@ -150,6 +150,9 @@ pub fn run(args: &EncryptArgs, global: &Global) -> Result<(), Failure> {
         jobs.extend(run.file(candidate)?);
     }
     run.progress.clear();
+    if args.in_place {
+        jobs.iter().try_for_each(|job| files::check_writable(&job.path))?;
+    }
     run.consent.ask(args.accept_others || args.dry_run)?;
     for job in &jobs {
         job.put(args, existing)?;

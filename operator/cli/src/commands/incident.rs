@@ -47,12 +47,19 @@ enum IncidentError {
     Missing(String),
     #[error("incident {0} is closed already")]
     Closed(String),
+    #[error("incident {0} exists already; nothing was changed")]
+    Exists(String),
 }
 
 impl Explain for IncidentError {
     fn hint(&self) -> String {
         match self {
             Self::Missing(_) => "see which there are: touchseal incident status".to_owned(),
+            Self::Exists(name) => {
+                format!(
+                    "see what it is about: touchseal incident status {name}; another exposure gets another name"
+                )
+            }
             Self::Closed(_) => "what is closed stays closed; open another one if there is news".to_owned(),
         }
     }

@@ -43,6 +43,30 @@ struct NotConfirmed {
     operator_namespace: String,
 }
 
+/// Nobody was seen who could have dropped keys.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Nobody {
+    #[error("there is no keyring on this cluster: nothing was sealed")]
+    Keyring,
+    #[error(
+        "no pod of ServiceAccount {account} runs in namespace {namespace}: nobody confirmed that keys were dropped"
+    )]
+    Pod { account: String, namespace: String },
+}
+
+impl Explain for Nobody {
+    fn hint(&self) -> String {
+        match self {
+            Self::Keyring => "if this is not the cluster you mean, choose it: --context".to_owned(),
+            Self::Pod { .. } => {
+                "the request stands; if the operator runs elsewhere, say where: --operator-namespace, \
+                 --service-account; if it is stopped, its keys are gone with it"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl Explain for NotConfirmed {
     fn hint(&self) -> String {
         format!(
@@ -62,8 +86,7 @@ pub fn run(args: &SealArgs, global: &Global) -> Result<(), Failure> {
     let cluster = Cluster::connect(global)?;
     let names = names(args, &cluster)?;
     if names.is_empty() {
-        terminal::say("there is no keyring on this cluster: nothing to seal");
-        return Ok(());
+        return Err(Nobody::Keyring.into());
     }
     let marker = marker();
     for name in &names {
@@ -83,7 +106,8 @@ pub fn run(args: &SealArgs, global: &Global) -> Result<(), Failure> {
             Ok(_) | Err(_) => std::thread::sleep(LOOK_EVERY),
         }
     };
-    report(&replicas, account, global.output)?;
+    report(&replicas, global.output)?;
+    seen(&replicas, account)?;
     Ok(confirmed(&replicas, args.timeout, account.namespace)?)
 }
 
@@ -129,14 +153,15 @@ fn look(
     Ok(all)
 }
 
-fn report(replicas: &[Replica], account: Operator<'_>, format: Format) -> Result<(), Failure> {
-    if replicas.iter().all(|replica| replica.state == Progress::Gone) {
-        terminal::say(&format!(
-            "no pod of ServiceAccount {} runs in namespace {}: nobody there holds the keys; if the operator runs \
-             elsewhere, say where: --operator-namespace, --service-account",
-            account.service_account, account.namespace
-        ));
+/// Where only pods that are gone are known, the operator may run elsewhere, with its keys.
+fn seen(replicas: &[Replica], account: Operator<'_>) -> Result<(), Nobody> {
+    if replicas.iter().any(|replica| replica.state != Progress::Gone) {
+        return Ok(());
     }
+    Err(Nobody::Pod { account: account.service_account.to_owned(), namespace: account.namespace.to_owned() })
+}
+
+fn report(replicas: &[Replica], format: Format) -> Result<(), Failure> {
     match format {
         Format::Table | Format::Wide => {
             let mut table = Table::new(&["KEYRING", "POD", "STATE"]);
@@ -169,6 +194,21 @@ mod tests {
         let error = confirmed(&replicas, Duration::from_secs(1), "system").unwrap_err();
         assert_eq!(error.exit(), Exit::TimedOut);
         assert!(error.to_string().contains("1 of 2") && error.to_string().contains("pod c (keyring main)"));
+    }
+
+    #[test]
+    fn where_nobody_is_seen_nothing_is_known_to_be_sealed() {
+        let replica = |state| Replica { keyring: "main".into(), pod: "a".into(), state };
+        let seen =
+            |replicas: &[Replica]| seen(replicas, Operator { namespace: "nowhere", service_account: "op" });
+        for nobody in [&[][..], &[replica(Progress::Gone)]] {
+            let error = Failure::from(seen(nobody).unwrap_err());
+            assert!(error.exit() == Exit::Failed && error.what().contains("namespace nowhere"), "{error}");
+            assert!(error.hint().contains("--operator-namespace"), "{}", error.hint());
+        }
+        for somebody in [Progress::Sealed, Progress::Waiting] {
+            assert_eq!(seen(&[replica(Progress::Gone), replica(somebody)]), Ok(()));
+        }
     }
 
     #[test]

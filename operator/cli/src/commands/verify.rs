@@ -4,7 +4,7 @@
 mod check;
 mod objects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -179,16 +179,8 @@ fn conclude(rows: &[Row], doubtful: &[&Candidate], files: usize, decrypt: bool) 
         let path = first.path.display();
         terminal::say(&format!("note: {path}{more} holds what sops writes, but is no document; passed over"));
     }
-    let mut unchecked = rows.iter().filter(|row| row.problems.is_empty() && !row.recipients_checked);
-    if let Some(first) = unchecked.next() {
-        let which = match unchecked.count() {
-            0 => first.file.clone(),
-            more => format!("{} and {more} more", first.file),
-        };
-        terminal::say(&format!(
-            "note: whom {which} should be encrypted to is not known here and was not checked; tell it by \
-             --keyring, by rules, or with --decrypt (--strict refuses it)"
-        ));
+    if let Some(note) = not_checked(rows) {
+        terminal::say(&one_line(&note));
     }
     let bad = rows.iter().filter(|row| !row.problems.is_empty()).count();
     if bad > 0 {
@@ -207,6 +199,26 @@ fn conclude(rows: &[Row], doubtful: &[&Candidate], files: usize, decrypt: bool) 
         terminal::say("well-formed; whether they open is checked with --decrypt");
     }
     Ok(())
+}
+
+/// Which documents could be anybody's, as far as this run can tell, and of which namespaces nothing is known.
+fn not_checked(rows: &[Row]) -> Option<String> {
+    let unchecked: Vec<&Row> =
+        rows.iter().filter(|row| row.problems.is_empty() && !row.recipients_checked).collect();
+    let which = match unchecked.as_slice() {
+        [] => return None,
+        [only] => format!("{} is", only.file),
+        [first, more @ ..] => format!("{} and {} more are", first.file, counted(more.len(), "document")),
+    };
+    let namespaces: BTreeSet<&str> = unchecked.iter().filter_map(|row| row.namespace.as_deref()).collect();
+    let of = match namespaces.is_empty() {
+        true => "the recipients they should have".to_owned(),
+        false => format!("the recipients of {}", namespaces.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    Some(format!(
+        "note: whether {which} encrypted for the right namespace, and for nobody else, could not be checked: {of} are not \
+         known here; tell them by --keyring, by rules, or with --decrypt (--strict refuses it)"
+    ))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -212,12 +212,16 @@ impl Reading<'_> {
         if pattern.is_empty() {
             return Ok(true);
         }
-        let pattern = Regex::new(&pattern).map_err(|error| ChooseError::Pattern {
+        Ok(self.expression("path_regex", &pattern)?.is_match(subject))
+    }
+
+    fn expression(&self, field: &'static str, pattern: &str) -> Result<Regex, ChooseError> {
+        Regex::new(pattern).map_err(|error| ChooseError::Pattern {
             place: self.place.clone(),
-            field: "path_regex",
+            field,
+            pattern: pattern.to_owned(),
             problem: error.to_string(),
-        })?;
-        Ok(pattern.is_match(subject))
+        })
     }
 
     fn chosen(&self) -> Result<Chosen, ChooseError> {
@@ -277,11 +281,7 @@ impl Reading<'_> {
         for (field, select) in SELECTORS {
             let Some(text) = self.text(self.rule, field)?.filter(|text| !text.is_empty()) else { continue };
             if field.ends_with("regex") {
-                Regex::new(&text).map_err(|error| ChooseError::Pattern {
-                    place: self.place.clone(),
-                    field,
-                    problem: error.to_string(),
-                })?;
+                self.expression(field, &text)?;
             }
             if selector.replace(select(text)).is_some() {
                 return Err(self.wrong(field, "more than one way to say what is encrypted"));

@@ -83,6 +83,17 @@ fn one_way_to_say_what_is_encrypted() {
 }
 
 #[test]
+fn an_expression_that_is_none_is_named_with_its_rule_and_its_fault() {
+    let text = "creation_rules:\n- path_regex: ^chat/\n  age: a\n- path_regex: '('\n  age: b\n";
+    let error = config(text).choose(Path::new("/repo/shop/app.yaml")).unwrap_err();
+    let said = error.to_string();
+    for part in [".sops.yaml", "rule 2", "path_regex \"(\"", "open group"] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert!(error.hint().contains("correct"), "{}", error.hint());
+}
+
+#[test]
 fn indentation_is_told_where_it_is_not_the_usual() {
     let given = config("stores:\n  yaml: {indent: 2}\n  json: {indent: -1}\n  json_binary: {indent: 0}\n");
     let indentation = |format| given.indentation(format).unwrap();

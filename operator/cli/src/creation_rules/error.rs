@@ -21,8 +21,8 @@ pub enum ChooseError {
     #[error("read {place}: {field}: {problem}")]
     Field { place: String, field: &'static str, problem: &'static str },
     /// An expression is none, or of a kind that is not supported.
-    #[error("read {place}: {field} is not an expression that is supported: {problem}")]
-    Pattern { place: String, field: &'static str, problem: String },
+    #[error("read {place}: {field} {pattern:?} is no regular expression that is supported: {problem}")]
+    Pattern { place: String, field: &'static str, pattern: String, problem: String },
     /// It names no key.
     #[error("read {place}: it names no recipient, or has a key group without one")]
     NoKeys { place: String },
@@ -45,7 +45,7 @@ impl Explain for ChooseError {
             Self::Yaml { .. } | Self::Field { .. } | Self::NoKeys { .. } | Self::Indentation { .. } => {
                 "correct it".to_owned()
             }
-            Self::Pattern { .. } => "write it without Unicode classes, \\Q and \\C".to_owned(),
+            Self::Pattern { .. } => "correct it; Unicode classes, \\Q and \\C are not supported".to_owned(),
             Self::OtherKeys { .. } => {
                 "use sops itself for this file: sops encrypt, sops updatekeys".to_owned()
             }

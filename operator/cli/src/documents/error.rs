@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use touchseal_sops::{Format, ParseError};
 
-use crate::error::{Exit, Explain, chain};
+use crate::error::{Exit, Explain, Failure, chain};
 use crate::files::FileError;
 
 /// What failed, on which file.
@@ -55,13 +55,27 @@ impl DocumentsError {
     /// What is wrong with a file, where its name stands beside it already.
     pub fn of_its_file(&self) -> String {
         match self {
+            Self::File(error) => error.of_its_file(),
             Self::Neither(_) => "neither a sops file nor a manifest with a document in it".to_owned(),
             Self::NotSops { format, source, .. } => {
                 format!("not a sops document of format {format}: {source}")
             }
             Self::NotYaml { line, .. } => format!("line {line}: not valid YAML"),
-            other => chain(other),
+            Self::Twice { key, .. } => format!("{key:?} is there twice in one map"),
+            Self::Shared { document, .. } => format!("document {document} is shared by a YAML anchor"),
+            Self::Layout { document, .. } => {
+                format!("exchange document {document}: the layout around it is not understood")
+            }
+            Self::Changed(_) => "it was changed by somebody else meanwhile".to_owned(),
+            Self::NotText(_) => "the new document is not text".to_owned(),
+            Self::Namespace { found, wanted, .. } => format!("it is for namespace {found}, not for {wanted}"),
+            Self::List(..) | Self::NoSuch { .. } | Self::Several { .. } => chain(self),
         }
+    }
+
+    /// The same as a failure.
+    pub fn beside_its_file(&self) -> Failure {
+        Failure::new(self.exit(), self.of_its_file(), self.hint())
     }
 }
 

@@ -312,6 +312,11 @@ fn seal_reaches_every_replica_and_status_tells() {
     assert_eq!(said.out.matches("Sealed").count(), 2, "{}", said.out);
     world.wait_for_replicas("prod", 0);
     world.requests(2);
+    // Nobody is taken for sealed who was not looked for where they are.
+    laptop.run_plain(&["seal", "--keyring", "prdo"]).refused(1, &["keyring prdo", "not exist"]);
+    laptop
+        .run_plain(&["seal", "--operator-namespace", "nowhere"])
+        .refused(1, &["no pod of ServiceAccount", "in namespace nowhere", "--operator-namespace"]);
 }
 
 /// Opens a keyring with the card's private scalar, which only a software YubiKey tells.

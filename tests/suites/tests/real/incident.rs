@@ -96,6 +96,8 @@ fn a_leak_is_followed_until_nothing_of_it_is_in_use() {
     apps.run_pod("web", &spec(&env("db", "password")));
     apps.wait_for_consumers("db", 1, 0);
     open(&apps, "ci-leak", &[]);
+    touchseal(&apps, &["incident", "open", "ci-leak", "--exposed-at", "1d"])
+        .refused(1, &["ci-leak exists already", "touchseal incident status ci-leak"]);
     let object = wait_for(&apps, "ci-leak", [3, 0, 0, 0]);
     assert_eq!(closed(&object), ("False", "Exposed"));
     assert_eq!(remaining(&object), ["db:password Exposed", "db:user Exposed", "mail:token Exposed"]);

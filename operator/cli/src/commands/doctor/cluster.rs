@@ -13,7 +13,7 @@ use crate::seal_wait::Live;
 
 const AREA: &str = "cluster";
 const REQUESTS: &str = "operator";
-const KINDS: [&str; 4] = ["encryptedsecrets", "keyrings", "recipients", "unsealrequests"];
+const KINDS: [&str; 5] = ["encryptedsecrets", "incidents", "keyrings", "recipients", "unsealrequests"];
 
 /// All findings about the cluster. Without an answer to the first question the others are not asked.
 pub fn checks(global: &Global, account: Operator<'_>) -> Vec<Check> {
@@ -176,6 +176,12 @@ mod tests {
     use super::*;
     use crate::cluster::Problem;
     use crate::commands::doctor::check::Level;
+
+    #[test]
+    fn every_kind_there_is_is_looked_for() {
+        let all = touchseal_crds::all().into_iter().map(|(_, kind)| kind.spec.names.plural);
+        assert_eq!(all.collect::<Vec<_>>(), KINDS);
+    }
 
     #[test]
     fn an_operator_that_does_not_run_is_no_health() {

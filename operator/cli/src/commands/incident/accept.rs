@@ -7,7 +7,7 @@ use touchseal_crds::incident::Accepted;
 use super::get_open;
 use crate::args::Global;
 use crate::cluster::Cluster;
-use crate::error::{Explain, Failure};
+use crate::error::{Exit, Explain, Failure};
 use crate::output::{self, Format};
 
 /// How often a change that somebody else's change crossed is tried.
@@ -49,6 +49,13 @@ impl Explain for AcceptError {
                 format!("see what does: touchseal incident status {incident}")
             }
             Self::NoReason => "say why it is not affected: others will read it".to_owned(),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoReason => Exit::Usage,
+            Self::NothingRemains { .. } => Exit::Failed,
         }
     }
 }

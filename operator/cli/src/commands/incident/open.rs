@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use touchseal_crds::incident::IncidentSelector;
 use touchseal_crds::{Incident, IncidentSpec, duration};
 
+use super::IncidentError;
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::commands::keyring::is_object_name;
@@ -42,7 +43,12 @@ pub struct OpenArgs {
 pub fn run(args: &OpenArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[Format::Json, Format::Yaml, Format::Name, Format::Wide])?;
     let incident = incident(args, global.namespace.as_deref(), Timestamp::now())?;
-    let stored = Cluster::connect(global)?.open_incident(&incident)?;
+    let stored = Cluster::connect(global)?.open_incident(&incident).map_err(|error| {
+        if error.is_conflict() {
+            return Failure::from(IncidentError::Exists(args.name.clone()));
+        }
+        error.into()
+    })?;
     match global.output {
         Format::Table | Format::Wide => output::print(&format!(
             "incident {name} is open: every value that existed at {at} counts as exposed\n\

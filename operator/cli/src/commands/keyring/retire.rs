@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use touchseal_crds::keyring::GenerationState;
-use touchseal_keyring::{OpenKeyring, VerifiedManifest, manifest};
+use touchseal_keyring::{VerifiedManifest, manifest};
 
 use super::change::{Change, ChangeArgs, ChangeError};
 use crate::args::Global;
@@ -104,13 +104,19 @@ pub fn run(args: &RetireArgs, global: &Global) -> Result<(), Failure> {
         let seen = cluster::look(global, change.name(), before, args.generation, args.change.yes)?;
         namespaces.extend(seen.namespaces);
         needs.extend(seen.needs);
-        // Nobody is asked for a touch for what is refused anyway.
-        refuse(&needs, args)?;
     }
+    namespaces.extend(local_keys::known_namespaces(before));
+    let tree = match args.no_tree {
+        true => None,
+        false => Some(tree::survey(&args.tree, change.name(), namespaces)?),
+    };
+    // Nobody is asked for a touch for what is refused anyway: all of it that can be told without the keyring is told at once.
+    let told =
+        tree.iter().flat_map(|tree| tree.told(&Own::remembered(before, args.generation, &tree.namespaces)));
+    refuse(&needs.iter().cloned().chain(told).collect::<Vec<_>>(), args)?;
     let open = change.open(args.change.serial, &mut PinSource::new(&args.change.pin))?;
-    if !args.no_tree {
-        namespaces.extend(local_keys::known_namespaces(before));
-        needs.extend(in_tree(&open, args, change.name(), namespaces)?);
+    if let Some(tree) = tree {
+        needs.extend(tree.needs(&Own::derive(&open, args.generation, &tree.namespaces)?));
         refuse(&needs, args)?;
     }
     let spec = manifest::retire(before, &open, args.generation).map_err(ChangeError::Edit)?;
@@ -137,17 +143,6 @@ fn check(manifest: &VerifiedManifest, generation: u32) -> Result<(), RetireError
         Some(GenerationState::Retired) => Err(RetireError::Already(generation)),
         None => Err(RetireError::Unknown(generation, manifest.active_generation())),
     }
-}
-
-fn in_tree(
-    open: &OpenKeyring,
-    args: &RetireArgs,
-    keyring: &str,
-    namespaces: BTreeSet<String>,
-) -> Result<Vec<Need>, Failure> {
-    let survey = tree::survey(&args.tree, keyring, namespaces)?;
-    let own = Own::derive(open, args.generation, &survey.namespaces)?;
-    Ok(survey.needs(&own))
 }
 
 /// Prints what stands in the way, and fails if it does.

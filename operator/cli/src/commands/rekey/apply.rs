@@ -69,7 +69,7 @@ pub fn apply(file: &mut FileJob, args: &RekeyArgs, keys: &mut Identities) -> Vec
                 Ok(()) => done.push(job.row.done(action(args, job.rotate))),
                 Err(problem) => {
                     whole = false;
-                    done.push(job.row.failed(&problem.into()));
+                    done.push(job.row.failed(&problem.beside_its_file()));
                 }
             },
             Err(failure) => {
@@ -78,7 +78,11 @@ pub fn apply(file: &mut FileJob, args: &RekeyArgs, keys: &mut Identities) -> Vec
             }
         }
     }
-    let written = if whole { file.file.write(args.dry_run).map(drop).map_err(Failure::from) } else { Ok(()) };
+    let written = if whole {
+        file.file.write(args.dry_run).map(drop).map_err(|problem| problem.beside_its_file())
+    } else {
+        Ok(())
+    };
     let failure = match written {
         Err(failure) => Some(failure),
         Ok(()) if whole => None,

@@ -9,10 +9,10 @@ use super::RekeyArgs;
 use super::plan::{self, Keys, Plan};
 use super::report::{Action, Row};
 use super::wanted::{Found, Rules};
-use crate::documents::{Candidate, DocumentFile, Progress, Reading};
+use crate::documents::{Candidate, DocumentFile, DocumentsError, Progress, Reading};
 use crate::error::Failure;
 use crate::local_keys::Identities;
-use crate::terminal;
+use crate::{files, terminal};
 
 /// A file of which something is to be written.
 pub struct FileJob {
@@ -89,7 +89,7 @@ impl<'a> Survey<'a> {
                 return Ok(());
             }
             Err(problem) => {
-                self.found.rows.push(Row::new(&candidate.path, "", None).failed(&problem.into()));
+                self.found.rows.push(Row::new(&candidate.path, "", None).failed(&problem.beside_its_file()));
                 return Ok(());
             }
         };
@@ -107,6 +107,10 @@ impl<'a> Survey<'a> {
                     rows.push(Row::new(file.path(), name, None).failed(&failure));
                 }
             }
+        }
+        if let Err(problem) = files::check_writable(file.path()) {
+            let failure = DocumentsError::File(problem).beside_its_file();
+            rows.extend(jobs.drain(..).map(|job| job.row.failed(&failure)));
         }
         if jobs.is_empty() {
             self.found.rows.extend(rows);
@@ -129,7 +133,7 @@ impl<'a> Survey<'a> {
     ) -> Result<Result<Job, Row>, Failure> {
         let document = file.document(index)?;
         let before = keys_of(&document);
-        let namespace = file.namespace(index, self.namespace)?;
+        let namespace = file.namespace(index, self.namespace).map_err(|problem| problem.beside_its_file())?;
         let found = match namespace {
             Some(namespace) => Found::of_namespace(namespace, &before, keys)?,
             None => self.rules.of_file(file.path(), &document, &before, keys)?,

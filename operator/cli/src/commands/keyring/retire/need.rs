@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use touchseal_keyring::OpenKeyring;
+use touchseal_crds::RecipientSpec;
+use touchseal_keyring::{OpenKeyring, VerifiedManifest};
 
+use crate::local_keys;
 use crate::published::NotDerived;
 
 /// Something that stands in the way, or may.
@@ -69,13 +71,28 @@ impl Own {
         generation: u32,
         namespaces: impl IntoIterator<Item = &'n String>,
     ) -> Result<Self, NotDerived> {
-        let mut all = BTreeMap::new();
+        let mut own = Self { all: BTreeMap::new(), generation };
         for namespace in namespaces {
-            let spec = open.recipient_spec(namespace).map_err(NotDerived::of(namespace))?;
-            let own = spec.generations.into_iter();
-            all.extend(own.map(|one| (one.recipient, (namespace.clone(), one.generation))));
+            own.add(namespace, open.recipient_spec(namespace).map_err(NotDerived::of(namespace))?);
         }
-        Ok(Self { all, generation })
+        Ok(own)
+    }
+
+    /// Those of them that earlier runs with the keyring open left on this laptop.
+    pub fn remembered<'n>(
+        manifest: &VerifiedManifest,
+        generation: u32,
+        namespaces: impl IntoIterator<Item = &'n String>,
+    ) -> Self {
+        let mut own = Self { all: BTreeMap::new(), generation };
+        let known = local_keys::remembered(manifest, namespaces);
+        known.into_iter().for_each(|(namespace, spec)| own.add(&namespace, spec));
+        own
+    }
+
+    fn add(&mut self, namespace: &str, spec: RecipientSpec) {
+        let own = spec.generations.into_iter();
+        self.all.extend(own.map(|one| (one.recipient, (namespace.to_owned(), one.generation))));
     }
 
     /// What a document with these key groups needs. `known` tells that its namespace is among those derived: then having

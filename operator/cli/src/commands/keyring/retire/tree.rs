@@ -52,15 +52,20 @@ pub fn survey(tree: &[PathBuf], keyring: &str, namespaces: BTreeSet<String>) -> 
 
 impl Survey {
     /// What stands in the way.
-    pub fn needs(self, own: &Own) -> Vec<Need> {
-        let documents = self.documents.into_iter().filter_map(|found| {
-            Some(Need { why: own.judge(&found.groups, found.known)?, place: found.place })
+    pub fn needs(&self, own: &Own) -> Vec<Need> {
+        let documents = self.documents.iter().filter_map(|found| {
+            Some(Need { why: own.judge(&found.groups, found.known)?, place: found.place.clone() })
         });
         let rules = self
             .rules
-            .into_iter()
-            .filter_map(|(place, text)| Some(Need { why: own.in_rules(&text)?, place }));
-        documents.chain(rules).chain(self.unreadable).collect()
+            .iter()
+            .filter_map(|(place, text)| Some(Need { why: own.in_rules(text)?, place: place.clone() }));
+        documents.chain(rules).chain(self.unreadable.iter().cloned()).collect()
+    }
+
+    /// The same where not all recipients are known: that none of those known is a document's says nothing of it.
+    pub fn told(&self, own: &Own) -> Vec<Need> {
+        self.needs(own).into_iter().filter(|need| need.why != Why::NoNamespace).collect()
     }
 
     fn file(&mut self, file: &DocumentFile, keyring: &str) {

@@ -109,9 +109,6 @@ pub struct UnsealRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]
     pub proof_expires_at: Option<Time>,
-    /// With a quorum: how many holders it takes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quorum: Option<u32>,
     /// With a quorum: whose shares this session holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<HolderRecord>,

@@ -19,6 +19,7 @@ pub mod pin;
 pub mod release;
 pub mod scrub;
 pub mod session;
+pub mod share;
 pub mod state;
 #[cfg(test)]
 mod testkit;
@@ -32,6 +33,7 @@ pub use manifest::{EditError, ManifestError, VerifiedManifest};
 pub use master::MasterKey;
 pub use open::{OpenError, OpenKeyring};
 pub use pin::{Pin, PinCheck};
-pub use release::{Offer, ReleaseError, seal_release};
+pub use release::{Offer, ReleaseError, seal_release, seal_share};
 pub use session::Session;
+pub use share::{Share, ShareError};
 pub use state::{Effect, Event, State};

@@ -1,5 +1,6 @@
 //! An open keyring: the live masters of one manifest in the clear, and all that is asked of them.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use touchseal_crds::RecipientSpec;
@@ -11,6 +12,7 @@ use crate::derive::{DeriveError, DigestKey, NamespaceIdentity, verify_key, wrapp
 use crate::id::KeyringId;
 use crate::manifest::VerifiedManifest;
 use crate::master::MasterKey;
+use crate::share::{self, Share};
 
 /// The Active and Retiring masters of one keyring, opened at one manifest. Zeroized on drop; no `Clone`.
 pub struct OpenKeyring {
@@ -33,6 +35,14 @@ pub enum OpenError {
     /// An older live master is not what the manifest promises; whoever wrote the manifest is at fault.
     #[error("open the keyring: the wrapped master of key generation {0} does not open to it")]
     BrokenGeneration(u32),
+    /// Fewer shares than the quorum, or shares of another revision.
+    #[error("open the keyring: {found} shares of this manifest, and it takes {needed}")]
+    TooFewShares {
+        /// Shares in hand.
+        found: usize,
+        /// The quorum.
+        needed: usize,
+    },
     /// A derivation failed.
     #[error(transparent)]
     Derive(#[from] DeriveError),
@@ -58,6 +68,16 @@ impl OpenKeyring {
             masters.older.push((entry.number, master));
         }
         Ok(Self { manifest: Box::new(manifest.clone()), masters })
+    }
+
+    /// [`OpenKeyring::open`] with shares of a quorum of holders, each recognised at this manifest. They are gone afterwards.
+    pub fn open_with_shares(manifest: &VerifiedManifest, shares: Vec<Share>) -> Result<Self, OpenError> {
+        let needed = manifest.quorum().unwrap_or(usize::MAX);
+        let distinct: HashSet<u32> = shares.iter().map(|share| share.of().serial).collect();
+        let ours = shares.iter().all(|share| share.revision() == manifest.spec().revision);
+        let combined = (distinct.len() >= needed && ours).then(|| share::combine(&shares)).flatten();
+        let master = combined.ok_or(OpenError::TooFewShares { found: distinct.len(), needed })?;
+        Self::open(manifest, master)
     }
 
     /// The same keyring at another manifest. Possible whenever that manifest's Active master is in hand: after edits of

@@ -1,4 +1,4 @@
-//! The release: the Active master, HPKE-sealed to one session (RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256),
+//! The release: the Active master, or a holder's share of it, HPKE-sealed to one session (RFC 9180, base mode, DHKEM(X25519, HKDF-SHA256),
 //! HKDF-SHA256, ChaCha20Poly1305).
 //!
 //! Sealing happens at the holder (or, for a hand-over, in an unsealed replica); opening happens in the session. What
@@ -10,8 +10,9 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
+use touchseal_crds::keyring::HolderRecord;
 use touchseal_crds::names::SESSION_AUDIENCE_PREFIX;
-use touchseal_crds::unseal_request::Release;
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 
 use crate::bytes::{decode_base64, encode_base64, push_prefixed};
 use crate::derive::{DeriveError, verify_key};
@@ -20,8 +21,10 @@ use crate::manifest::VerifiedManifest;
 use crate::master::{MASTER_KEY_BYTES, MasterKey};
 use crate::open::OpenKeyring;
 use crate::scrub::scrubbed;
+use crate::share::{Share, ShareError};
 
 const RELEASE_LABEL: &[u8] = b"touchseal/v1/release";
+const SHARE_LABEL: &[u8] = b"touchseal/v1/release-share";
 const SESSION_LABEL: &[u8] = b"touchseal/v1/session";
 const NONCE_HEX: usize = 32;
 const AEAD_TAG_BYTES: usize = 16;
@@ -79,8 +82,8 @@ impl Offer {
         format!("{SESSION_AUDIENCE_PREFIX}{}", hex::encode(Sha256::digest(text)))
     }
 
-    fn info(&self, keyring: &KeyringId) -> Vec<u8> {
-        let mut info = RELEASE_LABEL.to_vec();
+    fn info(&self, label: &[u8], keyring: &KeyringId) -> Vec<u8> {
+        let mut info = label.to_vec();
         push_prefixed(&mut info, keyring.as_bytes());
         push_prefixed(&mut info, self.nonce.as_bytes());
         push_prefixed(&mut info, &self.session_key);
@@ -99,25 +102,55 @@ pub enum SealError {
 /// Seals the Active master to one session, in the name of a holder. Check the session's proof first.
 pub fn seal_release(open: &OpenKeyring, to: &Offer, holder: &str, serial: u32) -> Result<Release, SealError> {
     let generation = open.manifest().active_generation();
+    let info = to.info(RELEASE_LABEL, open.id());
+    let sealed = seal(open.masters().active(), to, &info, &associated(generation, holder, serial))?;
+    Ok(Release {
+        nonce: to.nonce.clone(),
+        generation,
+        holder: holder.to_owned(),
+        serial,
+        encapsulated_key: sealed.encapsulated_key,
+        ciphertext: sealed.ciphertext,
+    })
+}
+
+/// Seals a holder's share to one session. Check the session's proof first.
+pub fn seal_share(share: &Share, keyring: &KeyringId, to: &Offer) -> Result<ShareRelease, SealError> {
+    let HolderRecord { holder, serial } = share.of();
+    let info = to.info(SHARE_LABEL, keyring);
+    let sealed = seal(share.bytes(), to, &info, &associated_share(share.revision(), holder, *serial))?;
+    Ok(ShareRelease {
+        nonce: to.nonce.clone(),
+        revision: share.revision(),
+        holder: holder.clone(),
+        serial: *serial,
+        encapsulated_key: sealed.encapsulated_key,
+        ciphertext: sealed.ciphertext,
+    })
+}
+
+/// What HPKE makes of 32 secret bytes, in base64.
+struct SealedBytes {
+    encapsulated_key: String,
+    ciphertext: String,
+}
+
+fn seal(key: &MasterKey, to: &Offer, info: &[u8], associated: &[u8]) -> Result<SealedBytes, SealError> {
     scrubbed(|| {
-        let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.session_key)
+        let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.session_key)
             .map_err(|_| SealError::SessionKey)?;
-        let mut sealed = open.masters().active().duplicate();
+        let mut sealed = key.duplicate();
         let (encapsulated, tag) =
             hpke::single_shot_seal_in_place_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256, _>(
                 &OpModeS::Base,
-                &key,
-                &to.info(open.id()),
+                &public,
+                info,
                 sealed.expose_mut(),
-                &associated(generation, holder, serial),
+                associated,
                 &mut OsRng,
             )
             .map_err(|_| SealError::SessionKey)?;
-        Ok(Release {
-            nonce: to.nonce.clone(),
-            generation,
-            holder: holder.to_owned(),
-            serial,
+        Ok(SealedBytes {
             encapsulated_key: encode_base64(&encapsulated.to_bytes()),
             ciphertext: encode_base64(&[sealed.expose().as_slice(), &tag.to_bytes()].concat()),
         })
@@ -138,6 +171,17 @@ pub enum ReleaseError {
         /// Active generation of the manifest.
         active: u32,
     },
+    /// A share of another revision's sharing: it does not add up with those of the manifest in hand.
+    #[error("share is of revision {found} of the manifest, the operator has revision {here}")]
+    Revision {
+        /// Revision the share names.
+        found: i64,
+        /// Revision of the manifest.
+        here: i64,
+    },
+    /// It is not the share the manifest commits to.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// A field has the wrong form.
     #[error("release has an invalid {0}")]
     Malformed(&'static str),
@@ -169,30 +213,68 @@ pub(crate) fn open_release(
     if release.holder.len() > MAX_HOLDER_BYTES {
         return Err(ReleaseError::Malformed("holder"));
     }
-    let encapsulated: [u8; 32] =
-        decode_base64(&release.encapsulated_key).ok_or(ReleaseError::Malformed("encapsulatedKey"))?;
-    let ciphertext: [u8; MASTER_KEY_BYTES + AEAD_TAG_BYTES] =
-        decode_base64(&release.ciphertext).ok_or(ReleaseError::Malformed("ciphertext"))?;
-    let master = scrubbed(|| {
-        let (sealed, tag) = ciphertext.split_at(MASTER_KEY_BYTES);
-        let mut master = MasterKey::zeroed();
-        master.expose_mut().copy_from_slice(sealed);
-        hpke::single_shot_open_in_place_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &<X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(secret)?,
-            &<X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated)?,
-            &offer.info(manifest.id()),
-            master.expose_mut(),
-            &associated(release.generation, &release.holder, release.serial),
-            &AeadTag::from_bytes(tag)?,
-        )?;
-        Ok(master)
-    })
-    .map_err(|_: hpke::HpkeError| ReleaseError::DoesNotOpen)?;
+    let info = offer.info(RELEASE_LABEL, manifest.id());
+    let associated = associated(release.generation, &release.holder, release.serial);
+    let master = unseal(secret, &release.encapsulated_key, &release.ciphertext, &info, &associated)?;
     if verify_key(&master, manifest.id())? != *manifest.active_verify_key().as_bytes() {
         return Err(ReleaseError::WrongKey(active));
     }
     Ok(master)
+}
+
+/// Opens a holder's share with the session's secret; accepts nothing but what the manifest commits to.
+pub(crate) fn open_share(
+    secret: &[u8; 32],
+    offer: &Offer,
+    manifest: &VerifiedManifest,
+    release: &ShareRelease,
+) -> Result<Share, ReleaseError> {
+    if release.nonce != offer.nonce {
+        return Err(ReleaseError::Nonce);
+    }
+    if manifest.quorum().is_none() {
+        return Err(ShareError::NoQuorum.into());
+    }
+    let here = manifest.spec().revision;
+    if release.revision != here {
+        return Err(ReleaseError::Revision { found: release.revision, here });
+    }
+    if release.holder.len() > MAX_HOLDER_BYTES {
+        return Err(ReleaseError::Malformed("holder"));
+    }
+    let info = offer.info(SHARE_LABEL, manifest.id());
+    let associated = associated_share(release.revision, &release.holder, release.serial);
+    let bytes = unseal(secret, &release.encapsulated_key, &release.ciphertext, &info, &associated)?;
+    Ok(Share::recognise(manifest, release.serial, bytes)?)
+}
+
+fn unseal(
+    secret: &[u8; 32],
+    encapsulated_key: &str,
+    ciphertext: &str,
+    info: &[u8],
+    associated: &[u8],
+) -> Result<MasterKey, ReleaseError> {
+    let encapsulated: [u8; 32] =
+        decode_base64(encapsulated_key).ok_or(ReleaseError::Malformed("encapsulatedKey"))?;
+    let ciphertext: [u8; MASTER_KEY_BYTES + AEAD_TAG_BYTES] =
+        decode_base64(ciphertext).ok_or(ReleaseError::Malformed("ciphertext"))?;
+    scrubbed(|| {
+        let (sealed, tag) = ciphertext.split_at(MASTER_KEY_BYTES);
+        let mut key = MasterKey::zeroed();
+        key.expose_mut().copy_from_slice(sealed);
+        hpke::single_shot_open_in_place_detached::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Base,
+            &<X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(secret)?,
+            &<X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated)?,
+            info,
+            key.expose_mut(),
+            associated,
+            &AeadTag::from_bytes(tag)?,
+        )?;
+        Ok(key)
+    })
+    .map_err(|_: hpke::HpkeError| ReleaseError::DoesNotOpen)
 }
 
 /// The public X25519 key of a session secret.
@@ -208,6 +290,15 @@ pub(crate) fn session_public_key(secret: &[u8; 32]) -> [u8; 32] {
 fn associated(generation: u32, holder: &str, serial: u32) -> Vec<u8> {
     let mut text = Vec::new();
     push_prefixed(&mut text, &generation.to_be_bytes());
+    push_prefixed(&mut text, holder.as_bytes());
+    push_prefixed(&mut text, &serial.to_be_bytes());
+    text
+}
+
+/// `LP(be64 revision) | LP(holder name) | LP(be32 serial)`.
+fn associated_share(revision: i64, holder: &str, serial: u32) -> Vec<u8> {
+    let mut text = Vec::new();
+    push_prefixed(&mut text, &revision.to_be_bytes());
     push_prefixed(&mut text, holder.as_bytes());
     push_prefixed(&mut text, &serial.to_be_bytes());
     text

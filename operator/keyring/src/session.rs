@@ -4,13 +4,14 @@
 use std::fmt;
 
 use rand_core::{OsRng, RngCore};
-use touchseal_crds::unseal_request::Release;
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 use zeroize::Zeroize;
 
 use crate::id::KeyringId;
 use crate::manifest::VerifiedManifest;
 use crate::master::MasterKey;
 use crate::release::{self, Offer, ReleaseError};
+use crate::share::Share;
 
 const NONCE_BYTES: usize = 16;
 
@@ -58,6 +59,15 @@ impl Session {
         release: &Release,
     ) -> Result<MasterKey, ReleaseError> {
         release::open_release(&self.secret, &self.offer, manifest, release)
+    }
+
+    /// The share inside a share's release, if it is the one the manifest commits to.
+    pub fn open_share(
+        &self,
+        manifest: &VerifiedManifest,
+        release: &ShareRelease,
+    ) -> Result<Share, ReleaseError> {
+        release::open_share(&self.secret, &self.offer, manifest, release)
     }
 }
 

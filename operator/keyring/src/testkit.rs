@@ -11,9 +11,10 @@ use crate::derive::signing_key;
 use crate::holder::{COMPRESSED_POINT_BYTES, PivPublicKey, unwrap};
 use crate::id::KeyringId;
 use crate::manifest::signing::{manifest_text, sign};
-use crate::manifest::{VerifiedManifest, create_from, verify};
+use crate::manifest::{VerifiedManifest, create_from, make, verify};
 use crate::master::MasterKey;
 use crate::open::OpenKeyring;
+use crate::share::Share;
 
 pub(crate) const TIME: &str = "2026-01-02T03:04:05Z";
 pub(crate) const ID: KeyringId = KeyringId::from_bytes([
@@ -63,10 +64,33 @@ impl SoftHolder {
         Zeroizing::new((*shared.raw_secret_bytes()).into())
     }
 
+    /// The holder's share, with one operation.
+    pub(crate) fn share(&mut self, manifest: &VerifiedManifest) -> Share {
+        let (key, entry) = (self.key(), self.entry());
+        let wrapped = manifest.wrapped_for(&entry).unwrap();
+        let bytes = unwrap(wrapped, &key, &mut |point| Ok::<_, Infallible>(self.ecdh(point))).unwrap();
+        Share::recognise(manifest, self.serial, bytes).unwrap()
+    }
+
     pub(crate) fn release_master(&mut self, manifest: &VerifiedManifest) -> MasterKey {
         let key = self.key();
         unwrap(manifest.active_wrapped(), &key, &mut |point| Ok::<_, Infallible>(self.ecdh(point))).unwrap()
     }
+}
+
+/// What holders with a quorum of two of three are tested with.
+pub(crate) fn quorum() -> (VerifiedManifest, OpenKeyring) {
+    quorum_of(ID, 1)
+}
+
+pub(crate) fn quorum_of(id: KeyringId, seed: u8) -> (VerifiedManifest, OpenKeyring) {
+    let holders = trio().iter().map(SoftHolder::entry).collect();
+    let (spec, open) = make(id, master(seed), holders, Some(2), TIME).unwrap();
+    (verify(&spec).unwrap(), open)
+}
+
+pub(crate) fn trio() -> [SoftHolder; 3] {
+    [alice(), bob(), SoftHolder::new("carol", 0x0c)]
 }
 
 pub(crate) fn alice() -> SoftHolder {

@@ -128,13 +128,39 @@ async fn perform(
             }
             answer(Event::ProofIssued { audience: audience.clone(), proof, expires_at });
         }
-        Effect::PublishRequest(published) => request::publish(ceremony, keyring, published).await?,
+        Effect::PublishRequest(published) => {
+            let stale = request::publish(ceremony, keyring, published).await?;
+            if !stale.is_empty() {
+                let yubikeys: Vec<_> = stale.iter().map(|serial| format!("YubiKey {serial}")).collect();
+                dropped(ceremony, keyring, &yubikeys.join(", ")).await;
+            }
+        }
         Effect::RefuseRelease { reason, message } => {
             request::refuse(ceremony, keyring, *reason, message).await?;
             ceremony.metrics.refused.get_or_create(&label).inc();
             tracing::warn!(keyring, %reason, message, "a release was refused; the operator stays sealed");
             notice(ceremony, keyring, true, *reason, format!("pod {}: {message}", ceremony.identity.pod))
                 .await;
+        }
+        Effect::RefuseShare { serial, message } => {
+            request::refuse_share(ceremony, keyring, *serial, message).await?;
+            ceremony.metrics.refused.get_or_create(&label).inc();
+            tracing::warn!(keyring, serial, message, "a share was refused; nothing else changes");
+            let message = format!("pod {}: {message}", ceremony.identity.pod);
+            notice(ceremony, keyring, true, Reason::ReleaseInvalid, message).await;
+        }
+        Effect::ReportShares { released, needed } => {
+            request::report_released(ceremony, keyring, released).await?;
+            report::write(ceremony, keyring).await?;
+            let message = format!("pod {}: {}", ceremony.identity.pod, report::progress(released, *needed));
+            tracing::info!(keyring, message, "a share was released");
+            notice(ceremony, keyring, false, Reason::ShareReleased, message).await;
+        }
+        Effect::ReportSharesDropped { released } => {
+            request::sweep_stale(ceremony, keyring).await?;
+            request::report_released(ceremony, keyring, &[]).await?;
+            report::write(ceremony, keyring).await?;
+            dropped(ceremony, keyring, &report::names(released)).await;
         }
         Effect::PersistPin { pin, .. } => {
             match pins::store(&ceremony.client, &ceremony.namespace, keyring, pin).await? {
@@ -148,13 +174,17 @@ async fn perform(
             }
         }
         Effect::ClearRequest => request::clear(ceremony, keyring).await?,
-        Effect::ReportUnsealed { holder, serial } => {
+        Effect::ReportUnsealed { holder, serial, with } => {
             ceremony.metrics.unsealed.get_or_create(&label).set(1);
             report::write(ceremony, keyring).await?;
             ceremony.metrics.unseals.get_or_create(&label).inc();
-            tracing::info!(keyring, holder, serial, pod = ceremony.identity.pod, "unsealed");
-            let message =
+            let others = report::names(with);
+            tracing::info!(keyring, holder, serial, others, pod = ceremony.identity.pod, "unsealed");
+            let mut message =
                 format!("pod {} was unsealed by {holder} (YubiKey {serial})", ceremony.identity.pod);
+            if !with.is_empty() {
+                message.push_str(&format!(" with {}", report::names(with)));
+            }
             notice(ceremony, keyring, false, Reason::Unsealed, message).await;
         }
         Effect::ReportSealed { why } => {
@@ -212,6 +242,16 @@ fn why_sealed(why: &SealedBecause) -> String {
         SealedBecause::Unopenable { message } => message.clone(),
         SealedBecause::ManifestGone => "the Keyring was deleted".to_owned(),
     }
+}
+
+/// Shares are in memory only: those who released them hear that they have to do it again.
+async fn dropped(ceremony: &Ceremony, keyring: &str, whose: &str) {
+    let message = format!(
+        "pod {}: what was released by {whose} is void, for another session or manifest asks now: touchseal unseal",
+        ceremony.identity.pod
+    );
+    tracing::warn!(keyring, message, "released shares were dropped");
+    notice(ceremony, keyring, true, Reason::SharesDropped, message).await;
 }
 
 async fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: Reason, message: String) {

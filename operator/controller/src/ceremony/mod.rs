@@ -16,7 +16,7 @@ use kube::runtime::watcher::{self, Event as Watched};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use touchseal_crds::names::SEAL_ANNOTATION;
-use touchseal_crds::unseal_request::Release;
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
 use touchseal_keyring::state::{Effect, Event};
 use touchseal_keyring::{Fingerprint, Pin, manifest};
@@ -128,6 +128,8 @@ struct Desk {
     requests_before: HashSet<String>,
     /// The release last fed to each keyring: the watch shows the same one many times.
     releases: HashMap<String, Release>,
+    /// The same of shares: by keyring, then YubiKey.
+    shares: HashMap<String, HashMap<u32, ShareRelease>>,
 }
 
 impl Desk {
@@ -151,6 +153,7 @@ impl Desk {
             requests: HashSet::new(),
             requests_before: HashSet::new(),
             releases: HashMap::new(),
+            shares: HashMap::new(),
         }
     }
 
@@ -202,6 +205,7 @@ impl Desk {
         self.present.remove(name);
         self.lines.remove(name);
         self.releases.remove(name);
+        self.shares.remove(name);
         self.feed(name, Event::ManifestGone);
     }
 
@@ -289,12 +293,25 @@ impl Desk {
         }
         let keyring = request.spec.keyring;
         self.requests.insert(keyring.clone());
+        self.shares_seen(&keyring, request.spec.shares);
         let Some(release) = request.spec.release else { return };
         if self.releases.get(&keyring) == Some(&release) {
             return;
         }
         self.releases.insert(keyring.clone(), release.clone());
         self.feed(&keyring, Event::ReleaseSeen(release));
+    }
+
+    /// Each share is fed once; one that was taken out of the request may be written again.
+    fn shares_seen(&mut self, keyring: &str, shares: Vec<ShareRelease>) {
+        let shares: HashMap<u32, ShareRelease> =
+            shares.into_iter().map(|share| (share.serial, share)).collect();
+        let before = self.shares.insert(keyring.to_owned(), shares.clone()).unwrap_or_default();
+        for (serial, share) in shares {
+            if before.get(&serial) != Some(&share) {
+                self.feed(keyring, Event::ShareSeen(share));
+            }
+        }
     }
 
     /// A request whose pod is this one and whose keyring is in the cluster; whoever may write requests can invent others.

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
-use touchseal_crds::keyring::{ReplicaState, ReplicaStatus, UnsealRecord};
+use touchseal_crds::keyring::{HolderRecord, ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
 use touchseal_keyring::State;
@@ -27,6 +27,8 @@ struct Own {
     replica: ReplicaStatus,
     tampered: Option<Tampered>,
     fingerprint: Option<String>,
+    /// With a quorum: what has been released and what it takes, in words.
+    progress: Option<String>,
 }
 
 /// Brings the status up to date. Written only where it differs.
@@ -81,11 +83,29 @@ fn own(state: &State, pod: &str) -> Own {
             holder: by.holder.clone(),
             serial: by.serial,
             at: since,
-            with: Vec::new(),
+            with: by.with.clone(),
         }),
         last_handled_seal_request: state.handled_seal_marker().map(str::to_owned),
     };
-    Own { replica, tampered, fingerprint }
+    let released = state.released();
+    let progress = match state.phase() {
+        Phase::Sealed(sealed) => sealed.manifest.quorum().map(|needed| progress(&released, needed)),
+        _ => None,
+    };
+    Own { replica, tampered, fingerprint, progress }
+}
+
+/// How far a quorum has come.
+pub fn progress(released: &[HolderRecord], needed: usize) -> String {
+    let missing = needed.saturating_sub(released.len());
+    let so_far = if released.is_empty() { String::new() } else { format!(" ({})", names(released)) };
+    format!("{} of {needed} needed holders released{so_far}; needs {missing} more", released.len())
+}
+
+/// Holders with their YubiKeys.
+pub fn names(of: &[HolderRecord]) -> String {
+    let names: Vec<_> = of.iter().map(|of| format!("{} (YubiKey {})", of.holder, of.serial)).collect();
+    names.join(", ")
 }
 
 fn summary(
@@ -111,7 +131,8 @@ fn summary(
     let (word, message) = if unsealed > 0 {
         (Reason::Unsealed, format!("{unsealed} of {} replicas unsealed", status.replicas.len()))
     } else {
-        (Reason::Sealed, "waits for a holder: touchseal unseal".to_owned())
+        let waits = own.progress.as_ref().map_or("waits for a holder", String::as_str);
+        (Reason::Sealed, format!("{waits}: touchseal unseal"))
     };
     let flag = if unsealed > 0 { "True" } else { "False" };
     match own.tampered {
@@ -170,6 +191,7 @@ mod tests {
             },
             tampered: None,
             fingerprint: Some("SHA256:abc".to_owned()),
+            progress: None,
         }
     }
 
@@ -236,6 +258,18 @@ mod tests {
         assert_eq!(state(&good, ConditionType::Stalled), None);
         assert_eq!(state(&good, ConditionType::Tampered), None);
         assert_eq!(state(&good, ConditionType::Ready), Some(("True", "Sealed")));
+    }
+
+    #[test]
+    fn a_quorum_under_way_says_who_is_missing() {
+        let alice = HolderRecord { holder: "alice".to_owned(), serial: 7 };
+        let mut waiting = own("a", None);
+        waiting.progress = Some(progress(&[alice], 3));
+        let status = report(&KeyringStatus::default(), waiting, &["a"]);
+        let unsealed = status.conditions.iter().find(|c| c.type_ == "Unsealed").unwrap();
+        let said = "1 of 3 needed holders released (alice (YubiKey 7)); needs 2 more: touchseal unseal";
+        assert_eq!(unsealed.message, said);
+        assert_eq!(progress(&[], 2), "0 of 2 needed holders released; needs 2 more");
     }
 
     #[test]

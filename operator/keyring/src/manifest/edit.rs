@@ -1,9 +1,10 @@
 //! Writing manifests: every edit starts from a verified manifest and the masters in the clear, and ends in a spec of the
 //! next revision, wrapped anew, signed and verified.
 
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
+use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyShare, KeyringSpec};
 
 use super::error::ManifestError;
+use super::quorum;
 use super::signing::{endorsement_text, manifest_text, sign};
 use super::verify::{is_time, verify};
 use super::{MANIFEST_VERSION, VerifiedManifest};
@@ -14,6 +15,7 @@ use crate::holder::{self, HolderKeyError, PivPublicKey, WrapError};
 use crate::id::KeyringId;
 use crate::master::MasterKey;
 use crate::open::{Masters, OpenError, OpenKeyring};
+use crate::share;
 
 /// Why a manifest was not written.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum EditError {
     /// Deriving a key failed.
     #[error(transparent)]
     Derive(#[from] DeriveError),
+    /// Alarm: a quorum that was checked could not be met.
+    #[error("edit the manifest: the master could not be split")]
+    Split,
     /// Wrapping a master failed.
     #[error(transparent)]
     Wrap(#[from] WrapError),
@@ -49,7 +54,16 @@ pub enum EditError {
 
 /// A new keyring: random id, one generation, wrapped to `holders`. `created_at` is RFC 3339.
 pub fn create(holders: Vec<Holder>, created_at: &str) -> Result<(KeyringSpec, OpenKeyring), EditError> {
-    create_from(KeyringId::generate(), MasterKey::generate(), holders, created_at)
+    create_with(holders, None, created_at)
+}
+
+/// [`create`] of a keyring that it takes `quorum` holders to open: its master is never wrapped whole.
+pub fn create_with(
+    holders: Vec<Holder>,
+    quorum: Option<u32>,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    make(KeyringId::generate(), MasterKey::generate(), holders, quorum, created_at)
 }
 
 /// A new keyring from a given id and master: what [`create`] does with random ones, and test vectors with fixed ones.
@@ -59,13 +73,24 @@ pub fn create_from(
     holders: Vec<Holder>,
     created_at: &str,
 ) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    make(id, master, holders, None, created_at)
+}
+
+/// A new keyring from everything that is drawn at random elsewhere.
+pub(crate) fn make(
+    id: KeyringId,
+    master: MasterKey,
+    holders: Vec<Holder>,
+    quorum: Option<u32>,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
     let generation = new_generation(1, &master, &id, created_at)?;
     let spec = KeyringSpec {
         version: MANIFEST_VERSION,
         id: id.to_string(),
         revision: 0,
         holders,
-        quorum: None,
+        quorum,
         generations: vec![generation],
         signature: String::new(),
     };
@@ -94,6 +119,19 @@ pub fn remove_holder(
         let before = spec.holders.len();
         spec.holders.retain(|holder| holder.name != name);
         if spec.holders.len() == before { Err(EditError::NoSuchHolder(name.to_owned())) } else { Ok(()) }
+    })
+}
+
+/// Another number of holders it takes from now on; `None`: any one of them. Who could open the Active master alone so far
+/// may have done so: rotate, too, where the number goes up.
+pub fn set_quorum(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    quorum: Option<u32>,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.quorum = quorum;
+        Ok(())
     })
 }
 
@@ -188,6 +226,7 @@ fn issue(
     masters: &Masters,
 ) -> Result<(KeyringSpec, OpenKeyring), EditError> {
     spec.revision = spec.revision.saturating_add(1);
+    quorum::numbers(&spec)?;
     wrap_all(&mut spec, id, masters)?;
     let text = manifest_text(&spec).ok_or(ManifestError::Revision(spec.revision))?;
     spec.signature = sign(&*signing_key(masters.active(), id)?, &text);
@@ -196,21 +235,46 @@ fn issue(
     Ok((spec, open))
 }
 
-/// The Active master to all holders; each older live one to the next newer live one.
+/// The Active master to all holders, or its shares to each; each older live one to the next newer live one.
 fn wrap_all(spec: &mut KeyringSpec, id: &KeyringId, masters: &Masters) -> Result<(), EditError> {
     let holders: Vec<PivPublicKey> =
         spec.holders.iter().map(|holder| holder.recipient.parse()).collect::<Result<_, _>>()?;
     let mut newer: Option<&MasterKey> = None;
     for entry in spec.generations.iter_mut().rev().filter(|entry| entry.state != GenerationState::Retired) {
         let master = masters.of(entry.number).ok_or(EditError::NotOpen)?;
-        entry.wrapped = Some(match newer {
-            None => holder::wrap(master, &holders)?,
-            Some(newer) => {
-                let recipient = wrapping_identity(newer, id)?.to_public();
-                agefile::seal(master, &[&recipient]).map_err(|error| WrapError::Age(error.to_string()))?
+        entry.shares.clear();
+        entry.wrapped = match (newer, spec.quorum) {
+            (None, None) => Some(holder::wrap(master, &holders)?),
+            (None, Some(quorum)) => {
+                let places = spec.holders.iter().map(|holder| holder.name.as_str()).zip(&holders);
+                entry.shares = wrap_shares(master, quorum, (id, entry.number, spec.revision), places)?;
+                None
             }
-        });
+            (Some(newer), _) => {
+                let recipient = wrapping_identity(newer, id)?.to_public();
+                Some(
+                    agefile::seal(master, &[&recipient])
+                        .map_err(|error| WrapError::Age(error.to_string()))?,
+                )
+            }
+        };
         newer = Some(master);
     }
     Ok(())
+}
+
+/// A new sharing at every revision: shares of two revisions do not add up, so who is removed holds a piece of nothing.
+fn wrap_shares<'a>(
+    master: &MasterKey,
+    quorum: u32,
+    (id, generation, revision): (&KeyringId, u32, i64),
+    holders: impl ExactSizeIterator<Item = (&'a str, &'a PivPublicKey)>,
+) -> Result<Vec<KeyShare>, EditError> {
+    let needed = usize::try_from(quorum).unwrap_or(usize::MAX);
+    let shares = share::split(master, needed, holders.len()).ok_or(EditError::Split)?;
+    let wrapped = shares.iter().zip(holders).zip(1..).map(|((share, (name, key)), index)| {
+        let entry = share::entry(id, generation, revision, (name, index), share);
+        Ok(KeyShare { wrapped: holder::wrap(share, std::slice::from_ref(key))?, ..entry })
+    });
+    wrapped.collect()
 }

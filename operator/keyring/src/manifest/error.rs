@@ -36,6 +36,9 @@ pub enum ManifestError {
         /// What they share.
         field: &'static str,
     },
+    /// The quorum cannot be met as it should.
+    #[error("manifest's quorum {0}")]
+    Quorum(&'static str),
     /// No generations at all.
     #[error("manifest has no key generations")]
     NoGenerations,
@@ -100,6 +103,7 @@ impl ManifestError {
             Self::NoHolders => "NoHolders",
             Self::Holder { .. } => "Holder",
             Self::DuplicateHolder { .. } => "DuplicateHolder",
+            Self::Quorum(_) => "Quorum",
             Self::NoGenerations => "NoGenerations",
             Self::GenerationNumber { .. } => "GenerationNumber",
             Self::ActiveState(..) => "ActiveState",

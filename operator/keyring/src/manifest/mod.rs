@@ -5,19 +5,22 @@
 
 mod edit;
 mod error;
+mod quorum;
 pub(crate) mod signing;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+pub use edit::{
+    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, set_quorum,
+};
 #[cfg(test)]
-pub(crate) use edit::rotate_to;
-pub use edit::{EditError, add_holder, create, create_from, remove_holder, retire, rotate};
+pub(crate) use edit::{make, rotate_to};
 pub use error::{ActiveRule, ManifestError};
 pub use verify::{is_holder_name, verify};
 
 use ed25519_dalek::VerifyingKey;
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
+use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyShare, KeyringSpec};
 
 use crate::holder::PivPublicKey;
 use crate::id::{Fingerprint, KeyringId};
@@ -87,9 +90,29 @@ impl VerifiedManifest {
         self.active.number
     }
 
-    /// The Active master as an armored age file to all holders: what a holder opens with one operation.
+    /// The Active master as an armored age file to all holders: what a holder opens with one operation. Empty in a
+    /// keyring with a quorum, where each holder opens a share.
     pub fn active_wrapped(&self) -> &str {
         &self.active.wrapped
+    }
+
+    /// How many holders it takes; `None` where any of them opens the keyring alone.
+    pub fn quorum(&self) -> Option<usize> {
+        self.spec.quorum.and_then(|quorum| usize::try_from(quorum).ok())
+    }
+
+    /// With a quorum, each holder's share of the Active master, in the manifest's order.
+    pub fn shares(&self) -> impl Iterator<Item = (&Holder, &KeyShare)> {
+        let shares = self.spec.generations.last().map(|active| active.shares.as_slice()).unwrap_or_default();
+        self.spec.holders.iter().zip(shares)
+    }
+
+    /// The armored age file that this holder opens: the Active master, or with a quorum their share of it.
+    pub fn wrapped_for(&self, holder: &Holder) -> Option<&str> {
+        match self.spec.quorum {
+            None => self.spec.holders.contains(holder).then(|| self.active_wrapped()),
+            Some(_) => self.shares().find(|(of, _)| *of == holder).map(|(_, share)| share.wrapped.as_str()),
+        }
     }
 
     /// The Ed25519 public key of a generation, raw.

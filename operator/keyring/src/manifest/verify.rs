@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
 
 use super::error::{ActiveRule, ManifestError};
+use super::quorum;
 use super::signing::{endorsement_text, manifest_text, signed_by};
 use super::{Active, MANIFEST_VERSION, VerifiedManifest};
 use crate::agefile::{ARMOR_BEGIN, MAX_ARMORED_BYTES};
@@ -35,7 +36,8 @@ pub fn verify(spec: &KeyringSpec) -> Result<VerifiedManifest, ManifestError> {
         return Err(ManifestError::Revision(spec.revision));
     }
     let holder_keys = holders(&spec.holders)?;
-    let verify_keys = generations(&spec.generations)?;
+    let verify_keys = generations(&spec.generations, spec.quorum.is_some())?;
+    quorum::shares(spec)?;
     let (last, verify_key) =
         spec.generations.last().zip(verify_keys.last().copied()).ok_or(ManifestError::NoGenerations)?;
     let active =
@@ -103,13 +105,13 @@ fn is_retired_slot(slot: &str) -> bool {
         && u8::from_str_radix(slot, 16).is_ok_and(|number| (0x82..=0x95).contains(&number))
 }
 
-fn generations(generations: &[KeyGeneration]) -> Result<Vec<VerifyingKey>, ManifestError> {
+fn generations(generations: &[KeyGeneration], split: bool) -> Result<Vec<VerifyingKey>, ManifestError> {
     if generations.len() > MAX_GENERATIONS {
         return Err(ManifestError::TooLarge("key generations"));
     }
-    if generations.iter().filter_map(|g| g.wrapped.as_deref()).map(str::len).sum::<usize>()
-        > MAX_WRAPPED_TOTAL
-    {
+    let wrapped = generations.iter().filter_map(|g| g.wrapped.as_deref());
+    let shares = generations.iter().flat_map(|g| &g.shares).map(|share| share.wrapped.as_str());
+    if wrapped.chain(shares).map(str::len).sum::<usize>() > MAX_WRAPPED_TOTAL {
         return Err(ManifestError::TooLarge("wrapped master keys"));
     }
     let mut seen = HashSet::new();
@@ -119,7 +121,7 @@ fn generations(generations: &[KeyGeneration]) -> Result<Vec<VerifyingKey>, Manif
         if generation.number != expected {
             return Err(ManifestError::GenerationNumber { position, number: generation.number, expected });
         }
-        let key = generation_entry(generation, position + 1 == generations.len())?;
+        let key = generation_entry(generation, position + 1 == generations.len(), split)?;
         if !seen.insert(key.to_bytes()) {
             return Err(ManifestError::DuplicateVerifyKey(generation.number));
         }
@@ -128,7 +130,11 @@ fn generations(generations: &[KeyGeneration]) -> Result<Vec<VerifyingKey>, Manif
     Ok(keys)
 }
 
-fn generation_entry(generation: &KeyGeneration, last: bool) -> Result<VerifyingKey, ManifestError> {
+fn generation_entry(
+    generation: &KeyGeneration,
+    last: bool,
+    split: bool,
+) -> Result<VerifyingKey, ManifestError> {
     let invalid = |field| ManifestError::Generation { generation: generation.number, field };
     match (generation.state == GenerationState::Active, last) {
         (false, true) => return Err(ManifestError::ActiveState(generation.number, ActiveRule::BeActive)),
@@ -139,7 +145,8 @@ fn generation_entry(generation: &KeyGeneration, last: bool) -> Result<VerifyingK
         return Err(invalid("createdAt"));
     }
     let wrapped_fits = match (&generation.wrapped, generation.state) {
-        (None, state) => state == GenerationState::Retired,
+        (None, state) => state == GenerationState::Retired || (last && split),
+        (Some(_), GenerationState::Active) if split => false,
         (Some(_), GenerationState::Retired) => false,
         (Some(armored), _) => armored.len() <= MAX_ARMORED_BYTES && armored.starts_with(ARMOR_BEGIN),
     };

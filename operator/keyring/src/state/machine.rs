@@ -5,7 +5,7 @@ use std::mem;
 
 use jiff::Timestamp;
 use touchseal_crds::Reason;
-use touchseal_crds::unseal_request::Release;
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 
 use super::{
     Effect, Event, Opening, Phase, PublishedRequest, ReleasedBy, Sealed, SealedBecause, State, StoredPin,
@@ -21,6 +21,7 @@ impl State {
     #[must_use]
     pub fn step(mut self, event: Event, now: Timestamp) -> (Self, Vec<Effect>) {
         let before = mem::discriminant(&self.phase);
+        let released = self.released();
         let mut effects = Vec::new();
         match event {
             Event::ManifestSeen(spec) => {
@@ -41,7 +42,11 @@ impl State {
             }
             Event::ProofExpiring => effects.extend(self.issue_proof()),
             Event::ReleaseSeen(release) => self.try_release(&release, &mut effects),
+            Event::ShareSeen(share) => self.try_share(&share, &mut effects),
             Event::SealRequested { marker } => self.seal_requested(marker, &mut effects),
+        }
+        if !self.holds_keys() && !self.released().starts_with(&released) {
+            effects.push(Effect::ReportSharesDropped { released });
         }
         if self.since.is_none() || mem::discriminant(&self.phase) != before {
             self.since = Some(now);
@@ -95,15 +100,20 @@ impl State {
 
     /// A new session: every release and proof made for an earlier one is void.
     fn enter_sealed(&mut self, manifest: VerifiedManifest, why: SealedBecause, effects: &mut Vec<Effect>) {
-        self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session: Session::generate() });
+        let session = Session::generate();
+        self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares: Vec::new() });
         effects.push(Effect::ReportSealed { why });
         effects.extend(self.issue_proof());
     }
 
-    /// The session lives on over edits of its keyring; for another keyring (nothing was pinned yet) it is renewed.
+    /// The session lives on over edits of its keyring, the shares do not: every revision has its own. For another keyring (nothing was pinned yet) it is renewed.
     fn stay_sealed(&mut self, sealed: Sealed, manifest: VerifiedManifest, effects: &mut Vec<Effect>) {
         if sealed.manifest.id() == manifest.id() {
-            self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session: sealed.session });
+            let Sealed { manifest: before, session, mut shares } = sealed;
+            if before.digest() != manifest.digest() {
+                shares.clear();
+            }
+            self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares });
         } else {
             self.enter_sealed(manifest, SealedBecause::Started, effects);
         }
@@ -123,7 +133,8 @@ impl State {
         };
         match standing {
             Standing::Pinned => {
-                effects.push(Effect::ReportUnsealed { holder: by.holder.clone(), serial: by.serial });
+                let ReleasedBy { holder, serial, with } = by.clone();
+                effects.push(Effect::ReportUnsealed { holder, serial, with });
                 effects.push(Effect::ClearRequest);
                 self.phase = Phase::Unsealed(Unsealed { open, by });
             }
@@ -166,25 +177,26 @@ impl State {
     }
 
     fn issue_proof(&self) -> Option<Effect> {
-        let Phase::Sealed(Sealed { manifest, session }) = &self.phase else { return None };
+        let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return None };
         Some(Effect::IssueProof { audience: session.audience(manifest.id()) })
     }
 
     /// A proof that was asked for by an earlier session is not published.
     fn publish(&self, audience: &str, proof: String, proof_expires_at: Timestamp) -> Option<Effect> {
-        let Phase::Sealed(Sealed { manifest, session }) = &self.phase else { return None };
+        let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return None };
         (session.audience(manifest.id()) == audience).then(|| {
             Effect::PublishRequest(PublishedRequest {
                 session_key: session.public_key(),
                 nonce: session.nonce().to_owned(),
                 proof,
                 proof_expires_at,
+                released: self.released(),
             })
         })
     }
 
     fn try_release(&mut self, release: &Release, effects: &mut Vec<Effect>) {
-        let Phase::Sealed(Sealed { manifest, session }) = &self.phase else { return };
+        let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return };
         let opened = session
             .open_release(manifest, release)
             .map_err(|error| error.to_string())
@@ -192,10 +204,44 @@ impl State {
         match opened {
             Err(message) => effects.push(Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message }),
             Ok(open) => {
-                let by = ReleasedBy { holder: release.holder.clone(), serial: release.serial };
+                let with = Vec::new();
+                let by = ReleasedBy { holder: release.holder.clone(), serial: release.serial, with };
                 self.phase = Phase::Opening(Opening { open, by });
                 self.judge(effects);
             }
+        }
+    }
+
+    /// A right share waits for the others; the one that completes the quorum opens the keyring. A holder counts once, and a
+    /// wrong share changes nothing.
+    fn try_share(&mut self, release: &ShareRelease, effects: &mut Vec<Effect>) {
+        let Phase::Sealed(Sealed { manifest, session, shares }) = &mut self.phase else { return };
+        let serial = release.serial;
+        let share = match session.open_share(manifest, release) {
+            Ok(share) => share,
+            Err(error) => {
+                let message = format!("{}: {error}", whose(manifest, serial));
+                return effects.push(Effect::RefuseShare { serial, message });
+            }
+        };
+        if shares.iter().any(|held| held.of() == share.of()) {
+            return;
+        }
+        let of = share.of().clone();
+        let with: Vec<_> = shares.iter().map(|share| share.of().clone()).collect();
+        shares.push(share);
+        let needed = manifest.quorum().unwrap_or(usize::MAX);
+        if shares.len() < needed {
+            let released = self.released();
+            return effects.push(Effect::ReportShares { released, needed });
+        }
+        match OpenKeyring::open_with_shares(manifest, mem::take(shares)) {
+            Ok(open) => {
+                let by = ReleasedBy { holder: of.holder, serial, with };
+                self.phase = Phase::Opening(Opening { open, by });
+                self.judge(effects);
+            }
+            Err(error) => effects.push(Effect::RefuseShare { serial, message: error.to_string() }),
         }
     }
 
@@ -218,6 +264,15 @@ impl State {
             }
         }
     }
+}
+
+/// The holder in the manifest's words: whoever may write requests chooses the words in them.
+fn whose(manifest: &VerifiedManifest, serial: u32) -> String {
+    let holder = manifest.spec().holders.iter().find(|holder| holder.serial == serial);
+    holder.map_or_else(
+        || format!("share of YubiKey {serial}"),
+        |holder| format!("share of {} (YubiKey {serial})", holder.name),
+    )
 }
 
 /// How an acceptable manifest stands to the stored pin.

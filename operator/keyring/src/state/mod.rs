@@ -13,19 +13,24 @@
 
 mod machine;
 #[cfg(test)]
+mod materials;
+#[cfg(test)]
+mod quorum_tests;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod tests;
 
 use jiff::Timestamp;
 use touchseal_crds::Reason;
-use touchseal_crds::keyring::KeyringSpec;
-use touchseal_crds::unseal_request::Release;
+use touchseal_crds::keyring::{HolderRecord, KeyringSpec};
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 
 use crate::manifest::VerifiedManifest;
 use crate::open::OpenKeyring;
 use crate::pin::Pin;
 use crate::session::Session;
+use crate::share::Share;
 
 /// The state. Moved through [`State::step`]; an old one cannot be used again.
 #[derive(Debug)]
@@ -70,6 +75,8 @@ pub struct Sealed {
     pub manifest: Box<VerifiedManifest>,
     /// Session a release has to be made for.
     pub session: Session,
+    /// With a quorum, the shares released so far: fewer than it takes, no holder's twice. They go with the session.
+    pub shares: Vec<Share>,
 }
 
 /// Opened, not served yet.
@@ -95,6 +102,8 @@ pub struct ReleasedBy {
     pub holder: String,
     /// Serial number of the YubiKey.
     pub serial: u32,
+    /// With a quorum: whose shares were there before.
+    pub with: Vec<HolderRecord>,
 }
 
 /// What is known of the pin that is stored where git writers cannot reach.
@@ -129,6 +138,8 @@ pub enum Event {
     ProofExpiring,
     /// Somebody wrote `spec.release` of this process's UnsealRequest.
     ReleaseSeen(Release),
+    /// Somebody wrote one of `spec.shares` of this process's UnsealRequest.
+    ShareSeen(ShareRelease),
     /// The value of the annotation `touchseal.dev/seal-requested`; best sent before the manifest of the same object.
     SealRequested {
         /// Its value.
@@ -153,6 +164,25 @@ pub enum Effect {
         /// For people.
         message: String,
     },
+    /// Take a share that was refused out of the UnsealRequest, and say there whose it is and why.
+    RefuseShare {
+        /// Serial number by which it stands in the request.
+        serial: u32,
+        /// For people; it names the holder.
+        message: String,
+    },
+    /// A holder's share was accepted and more are needed: say so in the UnsealRequest and the Keyring.
+    ReportShares {
+        /// Whose shares are in hand, the newest last.
+        released: Vec<HolderRecord>,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// Shares that were released are void: their holders have to release again.
+    ReportSharesDropped {
+        /// Whose they were.
+        released: Vec<HolderRecord>,
+    },
     /// Store the pin if what is stored is still `replaces`; answer with [`Event::PinPersisted`], or with
     /// [`Event::PinLoaded`] when something else is stored.
     PersistPin {
@@ -169,6 +199,8 @@ pub enum Effect {
         holder: String,
         /// Serial number of the YubiKey.
         serial: u32,
+        /// With a quorum: whose shares were there before.
+        with: Vec<HolderRecord>,
     },
     /// Report that this process holds no key of the keyring.
     ReportSealed {
@@ -195,6 +227,8 @@ pub struct PublishedRequest {
     pub proof: String,
     /// `proofExpiresAt`.
     pub proof_expires_at: Timestamp,
+    /// `released`.
+    pub released: Vec<HolderRecord>,
 }
 
 /// Why a process is sealed.
@@ -246,6 +280,14 @@ impl State {
     /// Whether keys are in memory, served or not yet.
     pub const fn holds_keys(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Unsealed(_))
+    }
+
+    /// With a quorum: whose shares are in hand while more are needed.
+    pub fn released(&self) -> Vec<HolderRecord> {
+        match &self.phase {
+            Phase::Sealed(sealed) => sealed.shares.iter().map(|share| share.of().clone()).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// `lastHandledSealRequest`.

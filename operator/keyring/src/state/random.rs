@@ -2,13 +2,13 @@
 //! printed number to run that sequence alone.
 
 use std::collections::HashSet;
-use std::sync::OnceLock;
 
+use super::materials::materials;
 use super::*;
-use crate::manifest::{add_holder, remove_holder, rotate, verify};
-use crate::pin::PinCheck;
-use crate::release::{Offer, seal_release};
-use crate::testkit::{ID, TIME, keyring, keyring_of, mallory};
+use crate::manifest::verify;
+use crate::pin::{PinCheck, PinMismatch};
+use crate::release::{Offer, seal_release, seal_share};
+use crate::testkit::ID;
 
 /// Run this one sequence only.
 const SEED: Option<u64> = None;
@@ -19,6 +19,7 @@ const STEPS: usize = 40;
 fn invariants_hold_over_random_events() {
     let seeds = SEED.map_or(1..=SEQUENCES, |seed| seed..=seed);
     let mut reached = HashSet::new();
+    let mut completed = 0;
     for seed in seeds {
         let mut run = Run::new(seed);
         for _ in 0..STEPS {
@@ -27,50 +28,12 @@ fn invariants_hold_over_random_events() {
             }
             reached.insert(phase_name(&run.state));
         }
+        completed += run.completed;
     }
     if SEED.is_none() {
         assert_eq!(reached.len(), 5, "the sequences reach every phase: {reached:?}");
+        assert!(completed >= 20, "quorums are completed: {completed}");
     }
-}
-
-/// Manifests an operator may be shown, with who could release them.
-struct Shown {
-    name: &'static str,
-    spec: KeyringSpec,
-    /// `None` when it does not even verify.
-    pin: Option<Pin>,
-}
-
-struct Materials {
-    shown: Vec<Shown>,
-    keys: Vec<(&'static str, OpenKeyring)>,
-}
-
-fn materials() -> &'static Materials {
-    static MATERIALS: OnceLock<Materials> = OnceLock::new();
-    MATERIALS.get_or_init(|| {
-        let (first, open) = keyring();
-        let (swapped, swapped_open) = keyring_of(ID, 7);
-        let edited = add_holder(&first, &open, mallory().entry()).unwrap();
-        let other_edit = remove_holder(&first, &open, "bob").unwrap();
-        let (rotated, rotated_open) = rotate(&first, &open, TIME).unwrap();
-        let mut flipped = first.spec().clone();
-        flipped.revision += 1;
-        let mut empty = first.spec().clone();
-        empty.generations.clear();
-        let shown = [
-            ("first", first.spec().clone()),
-            ("edited", edited),
-            ("edited otherwise", other_edit),
-            ("rotated", rotated),
-            ("swapped", swapped.spec().clone()),
-            ("flipped", flipped),
-            ("empty", empty),
-        ]
-        .map(|(name, spec)| Shown { name, pin: verify(&spec).ok().map(|m| m.pin()), spec });
-        let keys = vec![("own", open), ("new own", rotated_open), ("swapped", swapped_open)];
-        Materials { shown: shown.into(), keys }
-    })
 }
 
 /// One sequence: the state, and what the world around it remembers.
@@ -86,6 +49,27 @@ struct Run {
     offers: Vec<Offer>,
     /// Nonces of sessions that ended.
     ended: HashSet<String>,
+    /// Serial numbers whose right share was given to the present session at the present manifest.
+    right: HashSet<u32>,
+    /// Quorums that came together.
+    completed: usize,
+}
+
+/// An event that was drawn, in words, and what has to come of it.
+struct Drawn {
+    words: String,
+    event: Event,
+    must: Must,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Must {
+    /// Nothing in particular.
+    Nothing,
+    /// A release by the right key for this session.
+    Open,
+    /// A right share of this holder for this session.
+    Count(u32),
 }
 
 impl Run {
@@ -100,6 +84,8 @@ impl Run {
             audiences: Vec::new(),
             offers: Vec::new(),
             ended: HashSet::new(),
+            right: HashSet::new(),
+            completed: 0,
         }
     }
 
@@ -112,9 +98,9 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<(), &'static str> {
-        let (what, event, legitimate) = self.draw();
+        let Drawn { words, event, must } = self.draw();
         let before = Before::of(&self.state);
-        self.log.push(format!("{:>9} <- {what}", phase_name(&self.state)));
+        self.log.push(format!("{:>9} <- {words}", phase_name(&self.state)));
         let marker_is_new = match &event {
             Event::SealRequested { marker } => self.state.handled_seal_marker() != Some(marker),
             _ => false,
@@ -123,8 +109,30 @@ impl Run {
         let (state, effects) = std::mem::take(&mut self.state).step(event, Timestamp::UNIX_EPOCH);
         self.state = state;
         self.log.push(format!("{:>9} -> {effects:?}", phase_name(&self.state)));
+        let opens = self.count(&before, must);
         self.remember(&before, &effects);
-        self.check(&before, &kind, marker_is_new, legitimate, &effects)
+        self.check(&before, &kind, marker_is_new, must, &effects)?;
+        let holds = self.state.holds_keys();
+        let by_release = must == Must::Open && before.nonce.is_some();
+        ensure(
+            before.holds || holds == (opens || by_release),
+            "as many right shares as it takes, and no fewer, unseal",
+        )?;
+        let held: HashSet<u32> = self.state.released().iter().map(|of| of.serial).collect();
+        ensure(held == self.right, "what is in hand are the right shares given to this session, once each")
+    }
+
+    /// Counts a right share; whether it completes a quorum.
+    fn count(&mut self, before: &Before, must: Must) -> bool {
+        if let Must::Count(serial) = must {
+            self.right.insert(serial);
+        }
+        let complete = self.right.len() == 2;
+        self.completed += usize::from(complete);
+        if complete || before.session != Before::of(&self.state).session {
+            self.right.clear();
+        }
+        complete
     }
 
     fn check(
@@ -132,7 +140,7 @@ impl Run {
         before: &Before,
         event: &Event,
         marker_is_new: bool,
-        legitimate_release: bool,
+        must: Must,
         effects: &[Effect],
     ) -> Result<(), &'static str> {
         let holds = self.state.holds_keys();
@@ -143,7 +151,14 @@ impl Run {
             ensure(shown_pin.fingerprint == served.fingerprint(), "another keyring is not served on")?;
             let Some(stored) = &self.stored else { return Err("nothing is served before the pin is known") };
             if let Some(stored) = stored {
-                ensure(!matches!(stored.check(&served), PinCheck::Refused(_)), "served is what is pinned")?;
+                // The one after the next edit may be shown before the next is pinned: what serves is two behind then.
+                let next = self.to_persist.iter().any(|next| next.revision > stored.revision);
+                let served = match stored.check(&served) {
+                    PinCheck::Refused(PinMismatch::RolledBack { .. }) => next,
+                    PinCheck::Refused(_) => false,
+                    _ => true,
+                };
+                ensure(served, "served is what is pinned")?;
             }
             if !before.serves {
                 ensure(stored.as_ref() == Some(&served.pin()), "the pin is stored before serving")?;
@@ -157,9 +172,6 @@ impl Run {
             let said = |e: &Effect| matches!(e, Effect::ReportSealed { .. } | Effect::ReportTampered { .. });
             ensure(effects.iter().any(said), "dropping the keys is said")?;
         }
-        if !before.holds && holds {
-            ensure(legitimate_release, "only a release by the right key for this session unseals")?;
-        }
         match event {
             Event::SealRequested { .. } if marker_is_new => {
                 ensure(!holds, "no key is held after sealing")?;
@@ -167,13 +179,21 @@ impl Run {
             }
             Event::SealRequested { .. } => ensure(holds == before.holds, "a known marker changes nothing")?,
             Event::ManifestGone => ensure(phase_name(&self.state) == "Absent", "no manifest, no keyring")?,
-            Event::ReleaseSeen(_) if before.nonce.is_some() && !legitimate_release => {
+            Event::ShareSeen(_) if before.nonce.is_some() && must == Must::Nothing => {
+                let refused = |e: &Effect| matches!(e, Effect::RefuseShare { .. });
+                ensure(effects.iter().any(refused), "a refused share is said")?;
+                ensure(*before == Before::of(&self.state), "a refused share changes nothing")?;
+            }
+            Event::ReleaseSeen(_) if before.nonce.is_some() && must == Must::Nothing => {
                 let refused = |e: &Effect| matches!(e, Effect::RefuseRelease { .. });
                 ensure(effects.iter().any(refused), "a refused release is said")?;
                 ensure(self.nonce() == before.nonce, "a refused release changes nothing")?;
             }
             _ => {}
         }
+        let dropped = |e: &Effect| matches!(e, Effect::ReportSharesDropped { .. });
+        let fewer = self.state.released().len() < before.released && !holds;
+        ensure(fewer == effects.iter().any(dropped), "shares that are dropped are said, and no others")?;
         if let Some(nonce) = self.nonce() {
             ensure(!self.ended.contains(&nonce), "an ended session never comes back")?;
         }
@@ -210,20 +230,19 @@ impl Run {
         }
     }
 
-    /// The next event, its words for the log, and whether it is a release that has to be accepted.
-    fn draw(&mut self) -> (String, Event, bool) {
+    fn draw(&mut self) -> Drawn {
         let all = materials();
-        match self.below(16) {
+        match self.below(20) {
             0..=3 => {
                 // Mostly the honest ones, or nothing would ever be unsealed for long.
-                let index = if self.below(3) > 0 { self.below(2) } else { self.below(all.shown.len()) };
+                let index = if self.below(3) > 0 { self.below(4) } else { self.below(all.shown.len()) };
                 self.shown = Some(index);
                 let shown = &all.shown[index];
-                (format!("manifest {}", shown.name), Event::ManifestSeen(shown.spec.clone()), false)
+                Drawn::any(format!("manifest {}", shown.name), Event::ManifestSeen(shown.spec.clone()))
             }
             4 if self.below(3) == 0 => {
                 self.shown = None;
-                ("manifest gone".into(), Event::ManifestGone, false)
+                Drawn::any("manifest gone".into(), Event::ManifestGone)
             }
             4 | 5 => {
                 let known: Vec<_> = all.shown.iter().filter_map(|shown| shown.pin.clone()).collect();
@@ -231,41 +250,79 @@ impl Run {
                     if self.below(2) == 0 { None } else { Some(known[self.below(known.len())].clone()) };
                 self.stored = Some(pin.clone());
                 let words = pin.as_ref().map(|p| format!("{} revision {}", p.fingerprint, p.revision));
-                (format!("pin loaded {words:?}"), Event::PinLoaded(pin), false)
+                Drawn::any(format!("pin loaded {words:?}"), Event::PinLoaded(pin))
             }
             6..=8 if !self.to_persist.is_empty() => {
                 let pin = self.to_persist.remove(0);
                 self.stored = Some(Some(pin.clone()));
-                (format!("pin persisted, revision {}", pin.revision), Event::PinPersisted(pin), false)
+                Drawn::any(format!("pin persisted, revision {}", pin.revision), Event::PinPersisted(pin))
             }
             9 if !self.audiences.is_empty() => {
                 let index = self.below(self.audiences.len());
                 let audience = self.audiences[index].clone();
                 let event =
                     Event::ProofIssued { audience, proof: "token".into(), expires_at: Timestamp::UNIX_EPOCH };
-                ("proof issued".into(), event, false)
+                Drawn::any("proof issued".into(), event)
             }
-            10 => ("proof expiring".into(), Event::ProofExpiring, false),
+            10 => Drawn::any("proof expiring".into(), Event::ProofExpiring),
             11 => {
                 let marker = self.below(6).to_string();
-                (format!("seal requested {marker}"), Event::SealRequested { marker }, false)
+                Drawn::any(format!("seal requested {marker}"), Event::SealRequested { marker })
             }
-            _ => self.draw_release(),
+            12..=14 => self.draw_release(),
+            _ => self.draw_share(),
         }
     }
 
-    fn draw_release(&mut self) -> (String, Event, bool) {
-        let keys = &materials().keys;
-        let (key_name, open) = &keys[self.below(keys.len())];
-        let current = self.offer();
-        let session = match (current.clone(), self.below(4)) {
+    /// Mostly the session that waits, else an earlier one, or one that never was.
+    fn some_session(&mut self) -> Offer {
+        match (self.offer(), self.below(4)) {
             (Some(offer), 1..) => offer,
             _ if !self.offers.is_empty() => {
                 let index = self.below(self.offers.len());
                 self.offers[index].clone()
             }
             _ => crate::session::Session::generate().offer().clone(),
+        }
+    }
+
+    fn draw_share(&mut self) -> Drawn {
+        // Mostly of the manifest that is shown, or hardly anything would ever add up.
+        let split = &materials().split;
+        let shown = self.shown.and_then(|shown| {
+            split.iter().find(|(_, manifest, _)| *manifest.spec() == materials().shown[shown].spec)
+        });
+        let (name, manifest, shares) = match shown {
+            Some(shown) if self.below(5) > 0 => shown,
+            _ => &split[self.below(split.len())],
         };
+        let of = &shares[self.below(shares.len())];
+        let session = self.some_session();
+        let mut share = seal_share(of, &ID, &session).unwrap();
+        let garbled = self.below(5) == 0;
+        if garbled {
+            match self.below(3) {
+                0 => share.serial += 1,
+                1 => share.revision += 1,
+                _ => {
+                    let first = if share.ciphertext.starts_with('A') { "B" } else { "A" };
+                    share.ciphertext.replace_range(..1, first);
+                }
+            }
+        }
+        let fits = matches!(self.state.phase(), Phase::Sealed(sealed) if *sealed.manifest == *manifest);
+        let this = self.offer().as_ref() == Some(&session);
+        let must = if !garbled && fits && this { Must::Count(of.of().serial) } else { Must::Nothing };
+        let when = if this { "this" } else { "another" };
+        let words = format!("share of {} at {name} for {when} session, garbled: {garbled}", of.of().holder);
+        Drawn { words, event: Event::ShareSeen(share), must }
+    }
+
+    fn draw_release(&mut self) -> Drawn {
+        let keys = &materials().keys;
+        let (key_name, open) = &keys[self.below(keys.len())];
+        let current = self.offer();
+        let session = self.some_session();
         let mut release = seal_release(open, &session, "alice", 42).unwrap();
         let garbled = self.below(5) == 0;
         if garbled {
@@ -280,7 +337,8 @@ impl Run {
             "release of {key_name} keys for {when} session{}",
             if garbled { ", garbled" } else { "" }
         );
-        (words, Event::ReleaseSeen(release), legitimate)
+        let must = if legitimate { Must::Open } else { Must::Nothing };
+        Drawn { words, event: Event::ReleaseSeen(release), must }
     }
 
     fn offer(&self) -> Option<Offer> {
@@ -295,20 +353,33 @@ impl Run {
     }
 }
 
+impl Drawn {
+    /// An event that nothing in particular is expected of.
+    const fn any(words: String, event: Event) -> Self {
+        Self { words, event, must: Must::Nothing }
+    }
+}
+
 /// What is compared across one step.
+#[derive(PartialEq, Eq)]
 struct Before {
     holds: bool,
     serves: bool,
     nonce: Option<String>,
+    /// What shares are for: a session, and the manifest it waits with.
+    session: Option<(String, [u8; 32])>,
+    released: usize,
 }
 
 impl Before {
     fn of(state: &State) -> Self {
-        let nonce = match state.phase() {
-            Phase::Sealed(sealed) => Some(sealed.session.nonce().to_owned()),
+        let session = match state.phase() {
+            Phase::Sealed(sealed) => Some((sealed.session.nonce().to_owned(), *sealed.manifest.digest())),
             _ => None,
         };
-        Self { holds: state.holds_keys(), serves: state.keys().is_some(), nonce }
+        let nonce = session.as_ref().map(|(nonce, _)| nonce.clone());
+        let (holds, serves) = (state.holds_keys(), state.keys().is_some());
+        Self { holds, serves, nonce, session, released: state.released().len() }
     }
 }
 

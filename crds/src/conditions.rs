@@ -119,6 +119,10 @@ words! {
         ShareReleased,
         /// Keyring: shares that were released are void: another session asks, or the manifest has new ones.
         SharesDropped,
+        /// Keyring: an unsealed replica released it to another one.
+        HandedOver,
+        /// Keyring: a replica's request for a hand-over is not what it says and is not answered.
+        RequestForged,
         /// UnsealRequest: the release does not open, or opens to the wrong key.
         ReleaseInvalid,
     }

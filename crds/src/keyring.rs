@@ -54,9 +54,21 @@ pub struct KeyringSpec {
     /// Key generations, ascending; exactly one is Active, and it is the last.
     #[schemars(length(min = 1, max = 1024))]
     pub generations: Vec<KeyGeneration>,
+    /// Whether an unsealed replica may release the master to another replica; absent means Allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
     /// Ed25519 signature over the rest of this spec by the Active generation (base64).
     #[schemars(length(max = 128))]
     pub signature: String,
+}
+
+/// Whether unsealed replicas unseal others.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HandOver {
+    /// A replica that starts is unsealed by one that is: rolling updates and single crashes need no holder.
+    Allow,
+    /// Each replica needs a holder.
+    Deny,
 }
 
 /// A YubiKey that can open the keyring.
@@ -206,6 +218,10 @@ pub struct UnsealRecord {
     pub holder: String,
     /// Serial number of the YubiKey.
     pub serial: u32,
+    /// The replica that handed the keyring over, where no holder released it to this process; holder and serial are those
+    /// who released it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over_by: Option<String>,
     /// When.
     #[schemars(schema_with = "crate::schema::time")]
     pub at: Time,

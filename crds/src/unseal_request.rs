@@ -84,12 +84,29 @@ pub struct Release {
     pub holder: String,
     /// Serial number of that holder's YubiKey.
     pub serial: u32,
+    /// Where not a holder but an unsealed replica made it; authenticated together with the ciphertext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOverRecord>,
     /// HPKE encapsulated key, 32 bytes, base64.
     #[schemars(length(max = 64))]
     pub encapsulated_key: String,
     /// HPKE ciphertext, 48 bytes, base64.
     #[schemars(length(max = 128))]
     pub ciphertext: String,
+}
+
+/// A release made by an unsealed replica.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandOverRecord {
+    /// Its pod.
+    #[schemars(length(max = 253))]
+    pub pod: String,
+    /// SHA-256 of the seal request it acted upon last, lower-case hexadecimal; absent where there was none. One that has
+    /// not heard of the newest seal request yet unseals nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub seal_request: Option<String>,
 }
 
 /// The session that asks, and its proof.

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands;
 use crate::duration;
 use crate::output::Format;
-use crate::proof::Operator;
+use touchseal_keyring::proof::Operator;
 
 macro_rules! exit_codes {
     () => {

@@ -21,7 +21,6 @@ mod local_keys;
 mod logs;
 mod manifest_file;
 mod output;
-mod proof;
 mod published;
 mod report;
 mod seal_wait;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::args::Args;
 use crate::election::{Election, Timing};
@@ -13,6 +13,9 @@ use crate::lead::Lead;
 use crate::leadership::{Leadership, Moment};
 use crate::telemetry::Metrics;
 use crate::{ceremony, client, identity};
+
+/// Most proofs of other replicas that are checked at one time.
+const CHECKS: usize = 4;
 
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let ceremony = ceremony::Ceremony {
         client: client.clone(),
         events: Events::new(client, &identity.pod),
+        leadership: leadership.clone(),
+        checks: Semaphore::new(CHECKS),
         identity,
         namespace,
         service_account: args.service_account.clone(),

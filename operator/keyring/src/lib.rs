@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod master;
 pub mod open;
 pub mod pin;
+pub mod proof;
 pub mod release;
 pub mod scrub;
 pub mod session;

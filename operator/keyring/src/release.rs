@@ -12,7 +12,7 @@ use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use touchseal_crds::keyring::HolderRecord;
 use touchseal_crds::names::SESSION_AUDIENCE_PREFIX;
-use touchseal_crds::unseal_request::{Release, ShareRelease};
+use touchseal_crds::unseal_request::{HandOverRecord, Release, ShareRelease};
 
 use crate::bytes::{decode_base64, encode_base64, push_prefixed};
 use crate::derive::{DeriveError, verify_key};
@@ -101,14 +101,27 @@ pub enum SealError {
 
 /// Seals the Active master to one session, in the name of a holder. Check the session's proof first.
 pub fn seal_release(open: &OpenKeyring, to: &Offer, holder: &str, serial: u32) -> Result<Release, SealError> {
+    release_to(open, to, holder, serial, None)
+}
+
+/// The same by an unsealed replica, whose own release named this holder. Check the session's proof first.
+pub(crate) fn release_to(
+    open: &OpenKeyring,
+    to: &Offer,
+    holder: &str,
+    serial: u32,
+    hand_over: Option<HandOverRecord>,
+) -> Result<Release, SealError> {
     let generation = open.manifest().active_generation();
     let info = to.info(RELEASE_LABEL, open.id());
-    let sealed = seal(open.masters().active(), to, &info, &associated(generation, holder, serial))?;
+    let associated = associated(generation, holder, serial, hand_over.as_ref());
+    let sealed = seal(open.masters().active(), to, &info, &associated)?;
     Ok(Release {
         nonce: to.nonce.clone(),
         generation,
         holder: holder.to_owned(),
         serial,
+        hand_over,
         encapsulated_key: sealed.encapsulated_key,
         ciphertext: sealed.ciphertext,
     })
@@ -214,7 +227,8 @@ pub(crate) fn open_release(
         return Err(ReleaseError::Malformed("holder"));
     }
     let info = offer.info(RELEASE_LABEL, manifest.id());
-    let associated = associated(release.generation, &release.holder, release.serial);
+    let associated =
+        associated(release.generation, &release.holder, release.serial, release.hand_over.as_ref());
     let master = unseal(secret, &release.encapsulated_key, &release.ciphertext, &info, &associated)?;
     if verify_key(&master, manifest.id())? != *manifest.active_verify_key().as_bytes() {
         return Err(ReleaseError::WrongKey(active));
@@ -286,12 +300,18 @@ pub(crate) fn session_public_key(secret: &[u8; 32]) -> [u8; 32] {
     })
 }
 
-/// `LP(be32 generation) | LP(holder name) | LP(be32 serial)`.
-fn associated(generation: u32, holder: &str, serial: u32) -> Vec<u8> {
+/// `LP(be32 generation) | LP(holder name) | LP(be32 serial)`, of a hand-over followed by `LP("hand-over") | LP(pod)` and, if
+/// there was one, `LP(seal request)`.
+fn associated(generation: u32, holder: &str, serial: u32, hand_over: Option<&HandOverRecord>) -> Vec<u8> {
     let mut text = Vec::new();
     push_prefixed(&mut text, &generation.to_be_bytes());
     push_prefixed(&mut text, holder.as_bytes());
     push_prefixed(&mut text, &serial.to_be_bytes());
+    if let Some(HandOverRecord { pod, seal_request }) = hand_over {
+        push_prefixed(&mut text, b"hand-over");
+        push_prefixed(&mut text, pod.as_bytes());
+        seal_request.iter().for_each(|request| push_prefixed(&mut text, request.as_bytes()));
+    }
     text
 }
 

@@ -11,9 +11,9 @@ use crate::args::{AccountArgs, Global};
 use crate::cluster::{Cluster, ClusterError};
 use crate::error::{Exit, Explain, Failure};
 use crate::output::{self, Format, Table};
-use crate::proof::Operator;
 use crate::seal_wait::{Live, Progress, Replica, progress};
 use crate::{duration, terminal};
+use touchseal_keyring::proof::Operator;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

@@ -16,7 +16,7 @@ use touchseal_crds::Reason;
 use touchseal_keyring::state::{Effect, Event, SealedBecause};
 use touchseal_plan::Notice;
 
-use super::{Answer, Ceremony, report, request};
+use super::{Answer, Ceremony, hand_over, report, request};
 use crate::pins::{self, Stored};
 use crate::telemetry::KeyringLabel;
 use crate::words;
@@ -173,15 +173,24 @@ async fn perform(
                 ),
             }
         }
+        Effect::CheckProof { asked, audience } => {
+            hand_over::check(ceremony, keyring, asked, audience, answers);
+        }
+        Effect::HandOver { asked, release } => hand_over::release(ceremony, keyring, asked, release).await?,
         Effect::ClearRequest => request::clear(ceremony, keyring).await?,
-        Effect::ReportUnsealed { holder, serial, with } => {
+        Effect::ReportUnsealed { holder, serial, with, handed_over_by } => {
             ceremony.metrics.unsealed.get_or_create(&label).set(1);
             report::write(ceremony, keyring).await?;
             ceremony.metrics.unseals.get_or_create(&label).inc();
             let others = report::names(with);
-            tracing::info!(keyring, holder, serial, others, pod = ceremony.identity.pod, "unsealed");
-            let mut message =
-                format!("pod {} was unsealed by {holder} (YubiKey {serial})", ceremony.identity.pod);
+            let pod = &ceremony.identity.pod;
+            tracing::info!(keyring, holder, serial, others, handed_over_by, pod, "unsealed");
+            let mut message = match handed_over_by {
+                None => format!("pod {pod} was unsealed by {holder} (YubiKey {serial})"),
+                Some(from) => format!(
+                    "pod {pod} was unsealed by a hand-over from pod {from}; first released by {holder} (YubiKey {serial})"
+                ),
+            };
             if !with.is_empty() {
                 message.push_str(&format!(" with {}", report::names(with)));
             }
@@ -254,7 +263,8 @@ async fn dropped(ceremony: &Ceremony, keyring: &str, whose: &str) {
     notice(ceremony, keyring, true, Reason::SharesDropped, message).await;
 }
 
-async fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: Reason, message: String) {
+/// Says something of a keyring in an Event.
+pub async fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: Reason, message: String) {
     let about = ObjectReference {
         api_version: Some("touchseal.dev/v1alpha1".to_owned()),
         kind: Some("Keyring".to_owned()),

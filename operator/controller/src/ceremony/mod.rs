@@ -3,18 +3,20 @@
 //! answer delays no sealing.
 
 mod effects;
+mod hand_over;
 mod report;
 mod request;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event as Watched};
 use kube::{Api, Client, ResourceExt as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
@@ -24,6 +26,7 @@ use touchseal_keyring::{Fingerprint, Pin, manifest};
 use crate::events::Events;
 use crate::identity::Identity;
 use crate::keys::Keys;
+use crate::leadership::Leadership;
 use crate::pins;
 use crate::telemetry::Metrics;
 use crate::words;
@@ -32,6 +35,10 @@ use crate::words;
 pub struct Ceremony {
     /// API server.
     pub client: Client,
+    /// Who may write for all replicas.
+    pub leadership: Leadership,
+    /// Most proofs checked at one time: whoever may write requests could ask for any number.
+    pub checks: Semaphore,
     /// This process.
     pub identity: Identity,
     /// Namespace of requests and pins.
@@ -62,6 +69,9 @@ impl Ceremony {
     }
 }
 
+/// How often it is looked at what waits for nothing but time.
+const TICK: Duration = Duration::from_secs(2);
+
 /// What an effect, or a timer, brings back: keyring and event.
 type Answer = (String, Event);
 
@@ -75,6 +85,8 @@ impl Ceremony {
         let mut keyrings = watcher::watcher(keyrings, watcher::Config::default()).default_backoff().boxed();
         let mut requests = watcher::watcher(requests, watcher::Config::default()).default_backoff().boxed();
         let mut config_maps = watcher::watcher(config_maps, pinned).default_backoff().boxed();
+        let mut pods = crate::lists::metadata::<Pod>(self.client.clone(), &self.identity.namespace).boxed();
+        let mut tick = tokio::time::interval(TICK);
         let (answers, mut answered) = mpsc::unbounded_channel();
         let mut desk = Desk::new(Arc::new(self), answers, listed);
         loop {
@@ -91,6 +103,12 @@ impl Ceremony {
                     Ok(event) => desk.pin(event),
                     Err(error) => failed("pins", &error),
                 },
+                Some(event) = pods.next() => match event {
+                    Ok(Watched::Delete(_) | Watched::InitDone) => desk.outdated = true,
+                    Ok(_) => {}
+                    Err(error) => failed("pods", &error),
+                },
+                _ = tick.tick() => desk.tick(),
                 Some((keyring, event)) = answered.recv() => desk.answered(&keyring, event),
                 else => return,
             }
@@ -126,6 +144,10 @@ struct Desk {
     requests: HashSet<String>,
     /// The same as it was before the watch was set up again.
     requests_before: HashSet<String>,
+    /// Other replicas' requests.
+    waiting: hand_over::Waiting,
+    /// A pod may be gone that the Keyrings' statuses still name.
+    outdated: bool,
     /// The release last fed to each keyring: the watch shows the same one many times.
     releases: HashMap<String, Release>,
     /// The same of shares: by keyring, then YubiKey.
@@ -152,6 +174,8 @@ impl Desk {
             listed_once: Some(listed),
             requests: HashSet::new(),
             requests_before: HashSet::new(),
+            waiting: hand_over::Waiting::default(),
+            outdated: true,
             releases: HashMap::new(),
             shares: HashMap::new(),
         }
@@ -272,7 +296,10 @@ impl Desk {
 
     fn request(&mut self, event: Watched<UnsealRequest>) {
         match event {
-            Watched::Init => self.requests_before = std::mem::take(&mut self.requests),
+            Watched::Init => {
+                self.requests_before = std::mem::take(&mut self.requests);
+                self.waiting.clear();
+            }
             Watched::Apply(request) | Watched::InitApply(request) => self.request_seen(request),
             Watched::InitDone => {
                 let lost: Vec<String> = self.requests_before.difference(&self.requests).cloned().collect();
@@ -282,6 +309,8 @@ impl Desk {
                 if self.is_mine(&request) {
                     self.requests.remove(&request.spec.keyring);
                     self.ask_again(&request.spec.keyring);
+                } else {
+                    self.waiting.gone(&request.name_any());
                 }
             }
         }
@@ -289,6 +318,8 @@ impl Desk {
 
     fn request_seen(&mut self, request: UnsealRequest) {
         if !self.is_mine(&request) {
+            self.waiting.seen(&request);
+            self.hand_over();
             return;
         }
         let keyring = request.spec.keyring;
@@ -311,6 +342,25 @@ impl Desk {
             if before.get(&serial) != Some(&share) {
                 self.feed(keyring, Event::ShareSeen(share));
             }
+        }
+    }
+
+    /// Answers those that wait for what is unsealed here.
+    fn hand_over(&mut self) {
+        let keys = Arc::clone(&self.ceremony.keys);
+        let unsealed = |keyring: &str| keys.look(keyring, |state| state.keys().is_some()) == Some(true);
+        for (keyring, asked) in self.waiting.due(Instant::now(), unsealed) {
+            self.feed(&keyring, Event::HandOverAsked(Box::new(asked)));
+        }
+    }
+
+    /// What waits for nothing but time. The leader takes replicas whose pod is gone out of the Keyrings' statuses.
+    fn tick(&mut self) {
+        self.hand_over();
+        if self.outdated && self.keyrings_listed && self.ceremony.leadership.leads() {
+            self.outdated = false;
+            let queues = self.present.iter().filter_map(|keyring| self.queues.get(keyring));
+            queues.for_each(|queue| drop(queue.send(effects::Job::Report)));
         }
     }
 

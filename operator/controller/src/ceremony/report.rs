@@ -82,6 +82,7 @@ fn own(state: &State, pod: &str) -> Own {
         unsealed_by: unsealed.map(|by| UnsealRecord {
             holder: by.holder.clone(),
             serial: by.serial,
+            handed_over_by: by.handed_over_by.clone(),
             at: since,
             with: by.with.clone(),
         }),
@@ -122,8 +123,9 @@ fn summary(
     status.replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
     let unsealed = status.replicas.iter().filter(|r| r.state == ReplicaState::Unsealed).count();
     status.unsealed_replicas = i32::try_from(unsealed).ok();
-    let newest =
-        status.replicas.iter().filter_map(|r| r.unsealed_by.as_ref()).max_by_key(|record| record.at.0);
+    // A hand-over is no act of a holder.
+    let by_holders = status.replicas.iter().filter_map(|r| r.unsealed_by.as_ref());
+    let newest = by_holders.filter(|record| record.handed_over_by.is_none()).max_by_key(|record| record.at.0);
     if let Some(newest) = newest {
         status.last_unseal = Some(newest.clone());
     }
@@ -184,6 +186,7 @@ mod tests {
                 unsealed_by: unsealed_at.map(|_| UnsealRecord {
                     holder: "alice".to_owned(),
                     serial: 1,
+                    handed_over_by: None,
                     at: since,
                     with: Vec::new(),
                 }),
@@ -203,6 +206,7 @@ mod tests {
             holders: Vec::new(),
             quorum: None,
             generations: Vec::new(),
+            hand_over: None,
             signature: String::new(),
         };
         let mut keyring = Keyring::new("prod", spec);
@@ -231,6 +235,16 @@ mod tests {
         assert_eq!(two.last_unseal.as_ref().unwrap().at, at("2026-02-02T00:00:00Z"));
         assert_eq!(state(&two, ConditionType::Unsealed), Some(("True", "Unsealed")));
         assert_eq!(two.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn a_hand_over_does_not_hide_which_holder_was_last() {
+        let one = report(&KeyringStatus::default(), own("a", Some("2026-01-02T00:00:00Z")), &["a", "b"]);
+        let mut handed = own("b", Some("2026-02-02T00:00:00Z"));
+        handed.replica.unsealed_by.as_mut().unwrap().handed_over_by = Some("a".to_owned());
+        let two = report(&one, handed, &["a", "b"]);
+        assert_eq!(two.unsealed_replicas, Some(2));
+        assert_eq!(two.last_unseal.unwrap().at, at("2026-01-02T00:00:00Z"));
     }
 
     #[test]

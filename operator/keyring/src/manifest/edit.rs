@@ -1,7 +1,7 @@
 //! Writing manifests: every edit starts from a verified manifest and the masters in the clear, and ends in a spec of the
 //! next revision, wrapped anew, signed and verified.
 
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyShare, KeyringSpec};
+use touchseal_crds::keyring::{GenerationState, HandOver, Holder, KeyGeneration, KeyShare, KeyringSpec};
 
 use super::error::ManifestError;
 use super::quorum;
@@ -92,6 +92,7 @@ pub(crate) fn make(
         holders,
         quorum,
         generations: vec![generation],
+        hand_over: None,
         signature: String::new(),
     };
     issue(spec, &id, &Masters::new(1, master))
@@ -119,6 +120,18 @@ pub fn remove_holder(
         let before = spec.holders.len();
         spec.holders.retain(|holder| holder.name != name);
         if spec.holders.len() == before { Err(EditError::NoSuchHolder(name.to_owned())) } else { Ok(()) }
+    })
+}
+
+/// Lets unsealed replicas unseal others, or no longer.
+pub fn set_hand_over(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    hand_over: HandOver,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.hand_over = Some(hand_over);
+        Ok(())
     })
 }
 

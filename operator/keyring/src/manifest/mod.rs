@@ -12,7 +12,8 @@ mod tests;
 mod verify;
 
 pub use edit::{
-    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, set_quorum,
+    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, set_hand_over,
+    set_quorum,
 };
 #[cfg(test)]
 pub(crate) use edit::{make, rotate_to};
@@ -20,7 +21,7 @@ pub use error::{ActiveRule, ManifestError};
 pub use verify::{is_holder_name, verify};
 
 use ed25519_dalek::VerifyingKey;
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyShare, KeyringSpec};
+use touchseal_crds::keyring::{GenerationState, HandOver, Holder, KeyGeneration, KeyShare, KeyringSpec};
 
 use crate::holder::PivPublicKey;
 use crate::id::{Fingerprint, KeyringId};
@@ -123,6 +124,11 @@ impl VerifiedManifest {
     /// SHA-256 of the signed text, naming this very content of this revision.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// Whether an unsealed process may release the master to another.
+    pub const fn hands_over(&self) -> bool {
+        !matches!(self.spec.hand_over, Some(HandOver::Deny))
     }
 
     /// Generations whose master is still in the manifest (Active and Retiring), newest first.

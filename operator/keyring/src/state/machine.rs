@@ -43,6 +43,8 @@ impl State {
             Event::ProofExpiring => effects.extend(self.issue_proof()),
             Event::ReleaseSeen(release) => self.try_release(&release, &mut effects),
             Event::ShareSeen(share) => self.try_share(&share, &mut effects),
+            Event::HandOverAsked(asked) => effects.extend(self.hand_over_asked(asked)),
+            Event::ProofChecked { asked, by } => effects.extend(self.hand_over(asked, by)),
             Event::SealRequested { marker } => self.seal_requested(marker, &mut effects),
         }
         if !self.holds_keys() && !self.released().starts_with(&released) {
@@ -133,8 +135,8 @@ impl State {
         };
         match standing {
             Standing::Pinned => {
-                let ReleasedBy { holder, serial, with } = by.clone();
-                effects.push(Effect::ReportUnsealed { holder, serial, with });
+                let ReleasedBy { holder, serial, with, handed_over_by } = by.clone();
+                effects.push(Effect::ReportUnsealed { holder, serial, with, handed_over_by });
                 effects.push(Effect::ClearRequest);
                 self.phase = Phase::Unsealed(Unsealed { open, by });
             }
@@ -197,15 +199,19 @@ impl State {
 
     fn try_release(&mut self, release: &Release, effects: &mut Vec<Effect>) {
         let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return };
-        let opened = session
-            .open_release(manifest, release)
-            .map_err(|error| error.to_string())
+        let opened = self
+            .accepts_hand_over(manifest, release)
+            .and_then(|()| session.open_release(manifest, release).map_err(|error| error.to_string()))
             .and_then(|master| OpenKeyring::open(manifest, master).map_err(|error| error.to_string()));
         match opened {
             Err(message) => effects.push(Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message }),
             Ok(open) => {
-                let with = Vec::new();
-                let by = ReleasedBy { holder: release.holder.clone(), serial: release.serial, with };
+                let by = ReleasedBy {
+                    holder: release.holder.clone(),
+                    serial: release.serial,
+                    with: Vec::new(),
+                    handed_over_by: release.hand_over.as_ref().map(|record| record.pod.clone()),
+                };
                 self.phase = Phase::Opening(Opening { open, by });
                 self.judge(effects);
             }
@@ -237,7 +243,7 @@ impl State {
         }
         match OpenKeyring::open_with_shares(manifest, mem::take(shares)) {
             Ok(open) => {
-                let by = ReleasedBy { holder: of.holder, serial, with };
+                let by = ReleasedBy { holder: of.holder, serial, with, handed_over_by: None };
                 self.phase = Phase::Opening(Opening { open, by });
                 self.judge(effects);
             }

@@ -8,9 +8,12 @@
 //!    +-- manifest gone           +-- a manifest that passes -- Tampered <-- a manifest that does not, from anywhere
 //! ```
 //!
-//! Seams: a hand-over is one more way in which a release is made (`seal_release` with an [`OpenKeyring`] that is
-//! unsealed here) and one more event; `sealAfter` is one more [`SealedBecause`] on an event that carries the time.
+//! An unsealed process releases the keyring to others, too (`hand_over`). Seam: `sealAfter` is one more [`SealedBecause`] on
+//! an event that carries the time.
 
+mod hand_over;
+#[cfg(test)]
+mod hand_over_tests;
 mod machine;
 #[cfg(test)]
 mod materials;
@@ -31,6 +34,7 @@ use crate::open::OpenKeyring;
 use crate::pin::Pin;
 use crate::session::Session;
 use crate::share::Share;
+pub use hand_over::Asked;
 
 /// The state. Moved through [`State::step`]; an old one cannot be used again.
 #[derive(Debug)]
@@ -104,6 +108,8 @@ pub struct ReleasedBy {
     pub serial: u32,
     /// With a quorum: whose shares were there before.
     pub with: Vec<HolderRecord>,
+    /// Pod of the replica that handed it over, where no holder released it to this process.
+    pub handed_over_by: Option<String>,
 }
 
 /// What is known of the pin that is stored where git writers cannot reach.
@@ -140,6 +146,15 @@ pub enum Event {
     ReleaseSeen(Release),
     /// Somebody wrote one of `spec.shares` of this process's UnsealRequest.
     ShareSeen(ShareRelease),
+    /// Another process of the operator asks for this keyring and has no release yet.
+    HandOverAsked(Box<Asked>),
+    /// The request is what it says: its proof was checked, and its pod is alive.
+    ProofChecked {
+        /// The request that was checked.
+        asked: Box<Asked>,
+        /// Pod of this process.
+        by: String,
+    },
     /// The value of the annotation `touchseal.dev/seal-requested`; best sent before the manifest of the same object.
     SealRequested {
         /// Its value.
@@ -191,6 +206,20 @@ pub enum Effect {
         /// What it was compared with; `None` when nothing was stored.
         replaces: Option<Pin>,
     },
+    /// Check another process's proof by this audience, and its pod; answer with [`Event::ProofChecked`] if all is right.
+    CheckProof {
+        /// The request.
+        asked: Box<Asked>,
+        /// Audience the proof must have.
+        audience: String,
+    },
+    /// Write a release into another process's request, if that is still exactly the one that was checked.
+    HandOver {
+        /// The request.
+        asked: Box<Asked>,
+        /// The release.
+        release: Box<Release>,
+    },
     /// Delete the UnsealRequest: nothing is asked for.
     ClearRequest,
     /// Report that this process serves the keyring.
@@ -201,6 +230,8 @@ pub enum Effect {
         serial: u32,
         /// With a quorum: whose shares were there before.
         with: Vec<HolderRecord>,
+        /// Pod of the replica that handed it over, where no holder released it to this process.
+        handed_over_by: Option<String>,
     },
     /// Report that this process holds no key of the keyring.
     ReportSealed {

@@ -57,6 +57,7 @@ fn two_of_three_unseal_and_both_are_told() {
         holder: "alice".into(),
         serial: alice().serial,
         with: vec![record(&carol())],
+        handed_over_by: None,
     };
     assert_eq!(effects, [told, Effect::ClearRequest]);
     let opened = state.keys().unwrap();

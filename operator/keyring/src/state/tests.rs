@@ -69,7 +69,8 @@ fn a_first_unseal_persists_the_pin_before_it_serves() {
     assert!(state.keys().is_none() && state.holds_keys());
 
     let (state, effects) = run(state, [Event::PinPersisted(manifest.pin())]);
-    let reported = Effect::ReportUnsealed { holder: "alice".into(), serial: 42, with: Vec::new() };
+    let reported =
+        Effect::ReportUnsealed { holder: "alice".into(), serial: 42, with: Vec::new(), handed_over_by: None };
     assert_eq!(effects, [reported, Effect::ClearRequest]);
     assert!(state.keys().is_some());
 }

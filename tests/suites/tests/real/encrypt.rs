@@ -106,6 +106,7 @@ fn what_is_encrypted_to_a_published_recipient_becomes_a_secret_without_a_yubikey
     let spec = laptop.create_keyring("prod", "alice");
     world.apply_keyring("prod", &spec);
     let _operator = world.operator();
+    world.requests(1);
     laptop.run(&["unseal", "--yes", "--operator-namespace", &world.system], PIN).ok();
     world.wait_for_replicas("prod", 1);
     world.recipient(&world.apps, "prod");

@@ -8,8 +8,8 @@ use crate::args::Global;
 use crate::cluster::{Cluster, ClusterError, Right};
 use crate::commands::keyring::{is_object_name, warning};
 use crate::error::{Explain, Failure};
-use crate::proof::Operator;
 use crate::seal_wait::Live;
+use touchseal_keyring::proof::Operator;
 
 const AREA: &str = "cluster";
 const REQUESTS: &str = "operator";

@@ -12,7 +12,7 @@ use super::report::{Line, Told};
 use crate::cluster::{Cluster, ClusterError};
 use crate::commands::keyring::{ClusterKeyringError, fetch, is_object_name};
 use crate::error::{Exit, Failure};
-use crate::proof::{self, Gravity, Operator, Refusal};
+use touchseal_keyring::proof::{self, Gravity, Operator, Refusal};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A starting operator publishes its session in moments; longer it is not waited for.
@@ -155,7 +155,8 @@ fn examine(
         Err(refusal) => return Ok((seen, Err(refusal))),
     };
     let review = cluster.review(&claim.token, &claim.audience)?;
-    let verdict = proof::check(operator, request, &claim, &review, pod.as_ref()).map(|()| claim.offer);
+    let verdict =
+        proof::check(operator, &request.spec.pod, &claim, &review, pod.as_ref()).map(|()| claim.offer);
     Ok((seen, verdict))
 }
 

@@ -12,6 +12,7 @@ fn keyring_with(status: Value) -> Keyring {
         holders: Vec::new(),
         quorum: None,
         generations: Vec::new(),
+        hand_over: None,
         signature: String::new(),
     };
     let mut keyring = Keyring::new("main", spec);

@@ -41,7 +41,7 @@ fn verdict(request: Value, review: Value, pod: Option<Value>) -> Result<(), Refu
     let review: TokenReviewStatus = serde_json::from_value(review).unwrap();
     let pod: Option<Pod> = pod.map(|pod| serde_json::from_value(pod).unwrap());
     let claim = claim(&request, &KEYRING, "2026-01-01T00:00:00Z".parse().unwrap())?;
-    check(OPERATOR, &request, &claim, &review, pod.as_ref())
+    check(OPERATOR, &request.spec.pod, &claim, &review, pod.as_ref())
 }
 
 fn with(mut value: Value, pointer: &str, new: Value) -> Value {

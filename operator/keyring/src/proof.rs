@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
 use k8s_openapi::api::core::v1::Pod;
 use touchseal_crds::UnsealRequest;
-use touchseal_keyring::{KeyringId, Offer};
+
+use crate::id::KeyringId;
+use crate::release::Offer;
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
@@ -16,7 +18,9 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// Who may ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator<'a> {
+    /// Namespace of the operator's pods.
     pub namespace: &'a str,
+    /// Their ServiceAccount.
     pub service_account: &'a str,
 }
 
@@ -102,15 +106,14 @@ pub fn claim(request: &UnsealRequest, keyring: &KeyringId, now: Timestamp) -> Re
     Ok(Claim { offer, audience, token: token.clone() })
 }
 
-/// Whether the API server vouches for the claim and the pod is alive. `pod` is what a GET of the request's pod gave.
+/// Whether the API server vouches for the claim of pod `name` and that pod is alive. `pod` is what a GET of it gave.
 pub fn check(
     operator: Operator<'_>,
-    request: &UnsealRequest,
+    name: &str,
     claim: &Claim,
     review: &TokenReviewStatus,
     pod: Option<&Pod>,
 ) -> Result<(), Refusal> {
-    let name = &request.spec.pod;
     let echoed = review.audiences.as_ref().is_some_and(|audiences| audiences.contains(&claim.audience));
     // A server that does not know audiences would accept the token for anything: no echo, no proof.
     if review.authenticated != Some(true) || !echoed {
@@ -126,20 +129,20 @@ pub fn check(
         _ => None,
     };
     let (bound_name, bound_uid) = (extra(POD_NAME), extra(POD_UID));
-    if bound_name != Some(name.as_str()) {
+    if bound_name != Some(name) {
         let bound = bound_name.map_or_else(|| "no pod".to_owned(), |pod| format!("pod {pod}"));
-        return Err(Refusal::WrongPod(bound, name.clone()));
+        return Err(Refusal::WrongPod(bound, name.to_owned()));
     }
     let pod = pod.ok_or(Refusal::PodGone)?;
-    if pod.metadata.name.as_ref() != Some(name)
+    if pod.metadata.name.as_deref() != Some(name)
         || bound_uid.is_none()
         || pod.metadata.uid.as_deref() != bound_uid
     {
-        return Err(Refusal::ReplacedPod(name.clone()));
+        return Err(Refusal::ReplacedPod(name.to_owned()));
     }
     let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
     if account != Some(operator.service_account) {
-        return Err(Refusal::ForeignPod(name.clone()));
+        return Err(Refusal::ForeignPod(name.to_owned()));
     }
     if pod.metadata.deletion_timestamp.is_some() {
         return Err(Refusal::PodEnding("being deleted"));
@@ -151,4 +154,5 @@ pub fn check(
 }
 
 #[cfg(test)]
+#[path = "proof_tests.rs"]
 mod tests;

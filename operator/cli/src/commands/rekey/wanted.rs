@@ -7,7 +7,7 @@ use touchseal_crds::RecipientSpec;
 use touchseal_sops::Document;
 
 use super::plan::{self, Keys, PlanError, Wanted};
-use crate::creation_rules::{Chosen, Config};
+use crate::creation_rules::{ChooseError, Chosen, Config};
 use crate::error::{Explain, Failure};
 use crate::local_keys::Identities;
 
@@ -28,6 +28,8 @@ pub struct Rules<'a> {
 enum WantedError {
     #[error("it is a sops file, and there are no creation rules beside or above it")]
     NoRules,
+    #[error("none of the creation rules in {0} fits it")]
+    NoRule(String),
     #[error("{0}")]
     Plan(PlanError),
 }
@@ -35,7 +37,7 @@ enum WantedError {
 impl Explain for WantedError {
     fn hint(&self) -> String {
         match self {
-            Self::NoRules => {
+            Self::NoRules | Self::NoRule(_) => {
                 "say its namespace: --namespace NAME, or write rules: touchseal recipients --sops-yaml"
                     .to_owned()
             }
@@ -78,7 +80,11 @@ impl<'a> Rules<'a> {
         keys: &mut Identities,
     ) -> Result<Found, Failure> {
         let chosen = match self.config(path)? {
-            Some(config) => config.choose(path)?,
+            Some(config) => config.choose(path).map_err(|problem| match problem {
+                // The file's name stands beside it.
+                ChooseError::NoRule { rules, .. } => Failure::from(WantedError::NoRule(rules)),
+                other => other.into(),
+            })?,
             None => None,
         };
         let chosen = chosen.ok_or(WantedError::NoRules)?;

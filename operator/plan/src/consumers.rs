@@ -68,6 +68,9 @@ pub enum How {
     EnvFrom,
     /// A single file or folder of a volume; frozen when the container starts.
     SubPath,
+    /// Files that an init container reads. What it makes of them, a configuration file for instance, is there for as long as
+    /// the pod, and no restart of another container makes it anew.
+    Init,
     /// Files the kubelet refreshes.
     Volume,
     /// By the kubelet, to pull images; read anew at each pull.
@@ -81,6 +84,7 @@ impl How {
             How::Env => "env",
             How::EnvFrom => "envFrom",
             How::SubPath => "subPath",
+            How::Init => "initContainer",
             How::Volume => "volume",
             How::Pull => "imagePullSecrets",
         }
@@ -109,6 +113,11 @@ impl Held {
     /// It runs since then.
     pub fn since(time: &Time) -> Held {
         Held(seconds(time).clamp(1, Seconds::MAX - 1))
+    }
+
+    /// It was started then; without a time as long ago as can be.
+    fn from_start(time: Option<&Time>) -> Held {
+        time.map_or(Held(1), Held::since)
     }
 
     /// When it was started; None where it does not run.
@@ -164,11 +173,13 @@ struct Container<'a> {
     env: &'a [EnvVar],
     env_from: &'a [EnvFromSource],
     mounts: &'a [VolumeMount],
+    /// It does its work once, before the others start.
+    init: bool,
     /// None where it does not run.
     held: Option<Held>,
 }
 
-/// Every container that may yet read a Secret: init containers that have done their work will not.
+/// Every container. An init container that has done its work counts from its start: it may have handed on what it read.
 fn containers(pod: &Pod) -> Vec<Container<'_>> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let status = pod.status.as_ref();
@@ -177,10 +188,16 @@ fn containers(pod: &Pod) -> Vec<Container<'_>> {
     for init in spec.init_containers.iter().flatten() {
         let status = named(init_statuses, &init.name);
         let sidecar = init.restart_policy.as_deref() == Some("Always");
-        let terminated = status.and_then(|s| s.state.as_ref()?.terminated.as_ref());
-        if sidecar || terminated.is_none_or(|end| end.exit_code != 0) {
-            found.push(container(&init.env, &init.env_from, &init.volume_mounts, status));
+        let container = container(&init.env, &init.env_from, &init.volume_mounts, status);
+        if sidecar {
+            found.push(container);
+            continue;
         }
+        // One that failed is run again.
+        let done =
+            status.and_then(|s| s.state.as_ref()?.terminated.as_ref()).filter(|end| end.exit_code == 0);
+        let held = container.held.or(done.map(|end| Held::from_start(end.started_at.as_ref())));
+        found.push(Container { init: true, held, ..container });
     }
     let statuses = status.and_then(|s| s.container_statuses.as_deref());
     for main in &spec.containers {
@@ -206,12 +223,12 @@ fn container<'a>(
     status: Option<&ContainerStatus>,
 ) -> Container<'a> {
     let running = status.and_then(|s| s.state.as_ref()?.running.as_ref());
-    // Running without a time: as long as can be.
-    let held = running.map(|r| r.started_at.as_ref().map_or(Held(1), Held::since));
+    let held = running.map(|r| Held::from_start(r.started_at.as_ref()));
     Container {
         env: env.as_deref().unwrap_or_default(),
         env_from: env_from.as_deref().unwrap_or_default(),
         mounts: mounts.as_deref().unwrap_or_default(),
+        init: false,
         held,
     }
 }
@@ -221,12 +238,13 @@ fn references(container: &Container<'_>, volumes: &BTreeMap<&str, Vec<Source<'_>
     let mut refs = Vec::new();
     let of_env = container.env.iter().filter_map(|v| v.value_from.as_ref()?.secret_key_ref.as_ref());
     refs.extend(of_env.map(|r| reference(&r.name, Some(&r.key), How::Env, Some(index))));
+    let files = if container.init { How::Init } else { How::Volume };
     let from = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
     refs.extend(from.map(|r| reference(&r.name, None, How::EnvFrom, Some(index))));
     for mount in container.mounts {
         for source in volumes.get(mount.name.as_str()).into_iter().flatten() {
             match (mount.sub_path.as_deref(), mount.sub_path_expr.as_deref()) {
-                (None | Some(""), None | Some("")) => refs.extend(source.refs(How::Volume, Some(index))),
+                (None | Some(""), None | Some("")) => refs.extend(source.refs(files, Some(index))),
                 (Some(path), None | Some("")) if !path.is_empty() => {
                     refs.extend(source.sub_path(path, index))
                 }
@@ -259,8 +277,10 @@ impl Source<'_> {
         let path = path.trim_start_matches("./").trim_end_matches('/');
         let how = How::SubPath;
         let Some(items) = self.items else {
-            // A file of a volume without items has the name of its key.
-            let key = (!path.is_empty() && !path.contains('/')).then_some(path);
+            // A file of a volume without items has the name of its key; no key is `.` or begins with `..`, as the kubelet's
+            // own folders do.
+            let no_key = matches!(path, "" | ".") || path.starts_with("..") || path.contains('/');
+            let key = (!no_key).then_some(path);
             return vec![reference(self.secret, key, how, Some(container))];
         };
         let under = |at: &str| at == path || at.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));

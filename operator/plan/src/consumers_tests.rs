@@ -96,6 +96,16 @@ fn volumes_whole_by_item_projected_and_by_sub_path() {
     );
     let computed = json!([{ "name": "some", "mountPath": "/x", "subPathExpr": "$(WHICH)" }]);
     assert_eq!(of(with(computed), "tls"), ["tls subPath 0"]);
+    // A folder of the volume, be it one of the kubelet's own, is all of it.
+    for folder in [".", "./", "..data", "..2026_03_01", "..data/password", "some/where"] {
+        assert_eq!(of(with(json!([mount("all", folder)])), "app"), ["app subPath 0"], "{folder}");
+    }
+    let items = of(with(json!([mount("some", "..data")])), "tls");
+    assert_eq!(items, ["tls/tls.crt subPath 0", "tls/tls.key subPath 0"]);
+    assert_eq!(
+        of(with(json!([mount("all", ".dockerconfigjson")])), "app"),
+        ["app/.dockerconfigjson subPath 0"]
+    );
     // An empty subPath is none.
     assert_eq!(of(with(json!([mount("all", "")])), "app"), ["app volume 0"]);
 }
@@ -110,7 +120,7 @@ fn volumes_nobody_mounts_and_pull_secrets_belong_to_no_container() {
 }
 
 #[test]
-fn init_containers_count_until_they_are_done_and_sidecars_and_ephemeral_ones_always() {
+fn init_containers_count_also_when_they_are_done_and_so_do_sidecars_and_ephemeral_ones() {
     let env =
         |name: &str| json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": name, "key": "k" } } }]);
     let spec = json!({
@@ -125,7 +135,30 @@ fn init_containers_count_until_they_are_done_and_sidecars_and_ephemeral_ones_alw
     let all = ["ephemeral/k env 2", "init/k env 0", "sidecar/k env 1"];
     assert_eq!(with(json!({ "running": { "startedAt": STARTED } })), all);
     assert_eq!(with(json!({ "terminated": { "exitCode": 1 } })), all, "it is tried again");
-    assert_eq!(with(json!({ "terminated": { "exitCode": 0 } })), ["ephemeral/k env 1", "sidecar/k env 0"]);
+    assert_eq!(with(json!({ "terminated": { "exitCode": 0 } })), all, "it may have handed on what it read");
+}
+
+#[test]
+fn what_an_init_container_read_is_held_from_its_start_for_as_long_as_the_pod() {
+    let mount = json!([{ "name": "secret", "mountPath": "/x" }]);
+    let spec = json!({
+        "volumes": [{ "name": "secret", "secret": { "secretName": "app" } }],
+        "initContainers": [{ "name": "render", "volumeMounts": mount }],
+        "containers": [{ "name": "main", "volumeMounts": mount }],
+    });
+    let with = |state: Value| {
+        let pod = pod(spec.clone(), json!({ "initContainerStatuses": [status("render", state)] }));
+        assert_eq!(refs(&pod), ["app initContainer 0", "app volume 1"]);
+        read(&pod).unwrap().1.started[0]
+    };
+    let started = Held::since(&Time(STARTED.parse().unwrap()));
+    assert_eq!(with(json!({ "running": { "startedAt": STARTED } })), started);
+    assert_eq!(with(json!({ "terminated": { "exitCode": 0, "startedAt": STARTED } })), started);
+    assert_eq!(with(json!({ "terminated": { "exitCode": 0 } })).started(), Some(1), "as long as can be");
+    for again in [json!({ "terminated": { "exitCode": 1, "startedAt": STARTED } }), json!({ "waiting": {} })]
+    {
+        assert_eq!(with(again), Held::STARTING);
+    }
 }
 
 #[test]

@@ -175,9 +175,10 @@ impl Workload for DaemonSet {
         if spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) == Some("OnDelete") {
             return Some(Wait::OnDelete);
         }
-        let updated = status.updated_number_scheduled.unwrap_or_default();
-        let through =
-            !unseen(&self.metadata, status.observed_generation) && updated >= status.desired_number_scheduled;
+        let desired = status.desired_number_scheduled;
+        let through = !unseen(&self.metadata, status.observed_generation)
+            && status.updated_number_scheduled.unwrap_or_default() >= desired
+            && status.number_available.unwrap_or_default() >= desired;
         (!through).then_some(Wait::Busy)
     }
 }

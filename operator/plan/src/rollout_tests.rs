@@ -46,7 +46,7 @@ fn stateful_set(changes: Value) -> Step {
 
 fn daemon_set(changes: Value) -> Step {
     let status = json!({ "status": { "desiredNumberScheduled": 2, "updatedNumberScheduled": 2,
-        "currentNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 2 } });
+        "currentNumberScheduled": 2, "numberMisscheduled": 0, "numberReady": 2, "numberAvailable": 2 } });
     step(&serde_json::from_value::<DaemonSet>(through(status, changes)).unwrap(), &wanted())
 }
 
@@ -112,6 +112,8 @@ fn a_stateful_set_or_daemon_set_that_is_rolling_out_is_left_alone_and_on_delete_
     }
     for (changes, wait) in [
         (json!({ "status": { "updatedNumberScheduled": 1 } }), Wait::Busy),
+        (json!({ "status": { "numberAvailable": 1 } }), Wait::Busy),
+        (json!({ "status": { "numberAvailable": Value::Null } }), Wait::Busy),
         (json!({ "status": { "observedGeneration": 3 } }), Wait::Busy),
         (on_delete, Wait::OnDelete),
     ] {

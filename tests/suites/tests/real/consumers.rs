@@ -34,7 +34,7 @@ fn every_way_to_use_a_secret_is_seen_and_told_by_what_it_holds() {
     let mut pull = spec(&json!({}));
     pull["imagePullSecrets"] = json!([{ "name": "app" }]);
     apps.run_pod("pull", &pull);
-    // An init container that is through with its work, and one that still runs.
+    // An init container that is through with its work, what it made of the value is there, and one that still runs.
     let mut init = env("app", "password");
     init["name"] = json!("init");
     init["image"] = json!("none.invalid/none");
@@ -68,18 +68,19 @@ fn every_way_to_use_a_secret_is_seen_and_told_by_what_it_holds() {
     apps.write_status("debugged", &json!({ "ephemeralContainerStatuses": [{ "name": "debug", "image": "", "imageID": "",
         "ready": false, "restartCount": 0, "state": { "running": { "startedAt": "2026-01-01T00:00:00Z" } } }] }));
 
-    let before = apps.wait_for_consumers("app", 9, 0);
+    let before = apps.wait_for_consumers("app", 10, 0);
     assert_eq!(*condition(&before, "Draining"), Value::Null, "nothing was rotated yet");
 
     apps.next_second();
     apps.apply_yaml("app", "password: second\nuser: app\n");
     apps.wait_for_generation("app", 2);
     // Once the kubelets have had their second, what is mounted as files is current.
-    let object = apps.wait_for_consumers("app", 4, 5);
+    let object = apps.wait_for_consumers("app", 4, 6);
     let expected = [
         "Pod debugged envFrom",
         "Pod env env",
         "Pod env-from envFrom",
+        "Pod init-done env",
         "Pod init-runs env",
         "Pod sub-path subPath",
     ];
@@ -88,7 +89,7 @@ fn every_way_to_use_a_secret_is_seen_and_told_by_what_it_holds() {
     assert_eq!((&draining["status"], &draining["reason"]), (&json!("True"), &json!("StaleConsumers")));
     let message = draining["message"].as_str().unwrap();
     assert!(
-        message.starts_with("5 of 9 pods hold an older value: Pod debugged (1), Pod env (1)"),
+        message.starts_with("6 of 10 pods hold an older value: Pod debugged (1), Pod env (1)"),
         "{message}"
     );
 }

@@ -5,8 +5,7 @@ mod beside;
 mod secret;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource as _};
 use serde_json::{Value, json};
@@ -17,7 +16,7 @@ use touchseal_plan::{Content, Decision, LedgerEntry, Notice, Trouble, generation
 use crate::context::Context;
 use crate::ledger::LedgerError;
 use crate::merge;
-use crate::{observe, words};
+use crate::{observe, reconcile, words};
 
 /// Why a decision could not be carried out. What was written stays; the next reconcile goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +74,10 @@ pub async fn apply(
         context.ledger.commit(&key.0, &key.1, before, entry).await?;
     }
     if let (Some(write), Some(content)) = (&decision.secret, content) {
-        secret::write(context, object, write, content).await?;
+        let written = secret::write(context, object, write, content).await?.unwrap_or_else(reconcile::now);
         let entry = entry.filter(|entry| Some(&entry.since) != since.as_ref());
-        if let Some((entry, late)) =
-            entry.and_then(|e| generation::served(&e, &this_second()).map(|l| (e, l)))
-        {
-            context.ledger.commit(&key.0, &key.1, Some(entry), late).await?;
+        if let Some((entry, dated)) = entry.and_then(|e| generation::served(&e, &written).map(|d| (e, d))) {
+            context.ledger.commit(&key.0, &key.1, Some(entry), dated).await?;
             return Err(ApplyError::Changed { what: format!("the date of Secret {}/{}", key.0, write.name) });
         }
     }
@@ -95,12 +92,6 @@ pub async fn apply(
         context.events.publish(&reference(object), &notice, "Reconcile").await;
     }
     Ok(())
-}
-
-/// Now, as the API server writes it: seconds that have begun.
-fn this_second() -> Time {
-    let now = Timestamp::now();
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// Ready=False and an Event with what the API server refused, so that a person sees why nothing happens.

@@ -64,8 +64,9 @@ impl Lead {
             self.metrics.leads.set(1);
             let client = self.leadership.fence(&self.client, term);
             let (wake, woken) = mpsc::unbounded_channel();
-            let (watches, pods) =
-                (Watches::new(client.clone(), wake.clone()), Pods::new(client.clone(), wake.clone()));
+            let watches = Watches::new(client.clone(), wake.clone());
+            let interrupted = self.metrics.pod_watches_interrupted.clone();
+            let pods = Pods::new(client.clone(), wake.clone(), interrupted);
             tokio::select! {
                 biased;
                 () = self.leadership.lost(term) => {}

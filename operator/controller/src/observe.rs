@@ -158,11 +158,16 @@ impl Gathered {
 pub async fn consumers(context: &Context, object: &EncryptedSecret) -> Consumers {
     let key = key(object);
     let seen = context.pods.consumers(&key, decide::target_name(object)).await;
-    let (known, listing) = (matches!(seen, Seen::Known(_)), matches!(seen, Seen::Listing));
+    let (blind, listing) = (matches!(seen, Seen::Interrupted(_)), matches!(seen, Seen::Listing));
+    let (known, pods) = match seen {
+        Seen::Known(pods) | Seen::Interrupted(pods) => (true, pods),
+        Seen::Listing | Seen::Denied => (false, Vec::new()),
+    };
     Consumers {
         known,
         listing,
-        pods: if let Seen::Known(pods) = seen { pods } else { Vec::new() },
+        blind,
+        pods,
         refresh: context.mount_refresh,
         waits: context.rollouts.waits(&key),
     }

@@ -1,12 +1,14 @@
 //! The pods of the cluster as far as they use Secrets: one watch of all of them, or, where the operator may not have that,
 //! one watch in each namespace that has EncryptedSecrets. Where it may not have that either, nothing is known, and it is
-//! asked for again later and later.
+//! asked for again later and later. From the first fault of a watch until pods are listed anew there may be some that nobody
+//! saw: a watch that goes on by itself does not say when it has caught up.
 //!
 //! A pod that changed wakes the EncryptedSecrets it concerns; a roll-out of many pods wakes them once a second.
 
 mod table;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +17,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
+use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use touchseal_crds::EncryptedSecret;
 use touchseal_plan::consumers::Consumer;
 
@@ -38,6 +42,8 @@ const LONGEST_WAIT_OF_A_NAMESPACE: Duration = Duration::from_secs(5 * 60);
 pub enum Seen {
     /// Them.
     Known(Vec<Consumer>),
+    /// Those that were there when the watch was interrupted; it is woken when it is back.
+    Interrupted(Vec<Consumer>),
     /// Nothing yet; it is woken when it is.
     Listing,
     /// Nothing, for the operator may not look.
@@ -53,6 +59,8 @@ pub struct Pods {
     gathered: Notify,
     /// Counts changes of what is known.
     turned: watch::Sender<u64>,
+    /// How many watches are interrupted.
+    interrupted: Gauge<i64, AtomicI64>,
 }
 
 #[derive(Default)]
@@ -83,15 +91,21 @@ enum Sight {
     Listing,
     /// They are.
     Known,
+    /// They were, and others may have been made since.
+    Interrupted,
     /// The operator may not.
     Denied,
 }
 
 impl Pods {
     /// None known yet. `wake` receives every EncryptedSecret whose pods changed.
-    pub fn new(client: Client, wake: UnboundedSender<ObjectRef<EncryptedSecret>>) -> Arc<Pods> {
+    pub fn new(
+        client: Client,
+        wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
+        interrupted: Gauge<i64, AtomicI64>,
+    ) -> Arc<Pods> {
         let (turned, _) = watch::channel(0);
-        Arc::new(Pods { client, wake, state: Mutex::default(), gathered: Notify::new(), turned })
+        Arc::new(Pods { client, wake, state: Mutex::default(), gathered: Notify::new(), turned, interrupted })
     }
 
     /// Follows pods for as long as the operator runs.
@@ -127,6 +141,7 @@ impl Pods {
         }
         match sight {
             Sight::Known => Seen::Known(state.table.consumers(&object.0, target)),
+            Sight::Interrupted => Seen::Interrupted(state.table.consumers(&object.0, target)),
             Sight::Listing => Seen::Listing,
             Sight::Denied => Seen::Denied,
         }
@@ -163,6 +178,7 @@ impl Pods {
         let longest = if within.is_some() { LONGEST_WAIT_OF_A_NAMESPACE } else { LONGEST_WAIT };
         let mut wait = FIRST_WAIT;
         loop {
+            let mut listed: Option<Instant> = None;
             let mut events = lists::pods(self.client.clone(), within.as_deref()).boxed();
             let mut present: HashSet<PodKey> = HashSet::new();
             while let Some(event) = events.next().await {
@@ -173,7 +189,7 @@ impl Pods {
                         self.seen(&pod);
                     }
                     Ok(Event::InitDone) => {
-                        wait = FIRST_WAIT;
+                        listed = Some(Instant::now());
                         self.listed(within.as_deref(), &std::mem::take(&mut present));
                     }
                     Ok(Event::Apply(pod)) => self.seen(&pod),
@@ -189,10 +205,16 @@ impl Pods {
                         tracing::warn!(place, problem, "watch of pods failed; it is tried again");
                         if is_denied(&error) {
                             self.denied(within.as_deref());
-                            break;
+                        } else {
+                            self.interrupted(within.as_deref());
                         }
+                        break;
                     }
                 }
+            }
+            // One that fails again and again is not listed for again and again.
+            if listed.is_some_and(|at| at.elapsed() > longest) {
+                wait = FIRST_WAIT;
             }
             let scattered = wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0));
             tokio::time::sleep(scattered).await;
@@ -205,7 +227,7 @@ impl Pods {
         let names = state.table.seen(pod);
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         // What is listed for the first time was unknown to everybody; they are woken together at its end.
-        if state.sight(namespace) == Sight::Known {
+        if matches!(state.sight(namespace), Sight::Known | Sight::Interrupted) {
             self.concern(&mut state, namespace, &names);
         }
     }
@@ -227,9 +249,25 @@ impl Pods {
                 None => return, // nobody is there any more who wants it
             },
         };
+        if before == Sight::Interrupted {
+            tracing::info!(place = within.unwrap_or("all namespaces"), "pods are known again");
+        }
         if before != Sight::Known {
             self.turn(&mut state, within);
         }
+    }
+
+    /// The watch of what was known failed. Nobody is woken: what was told stands.
+    fn interrupted(&self, within: Option<&str>) {
+        let mut state = self.lock();
+        let sight = match within {
+            None => Some(&mut state.everywhere),
+            Some(namespace) => state.namespaces.get_mut(namespace).map(|(sight, _)| sight),
+        };
+        if let Some(sight) = sight.filter(|sight| **sight == Sight::Known) {
+            *sight = Sight::Interrupted;
+        }
+        self.interrupted.set(state.interrupted());
     }
 
     /// The operator may not watch pods there.
@@ -268,6 +306,7 @@ impl Pods {
             mistaken.extend(wrong.map(|(name, _)| (namespace.clone(), name.clone())));
         }
         state.concerned.extend(mistaken);
+        self.interrupted.set(state.interrupted());
         self.turned.send_modify(|count| *count += 1);
         self.gathered.notify_one();
     }
@@ -311,6 +350,12 @@ impl State {
             Sight::Denied => self.namespaces.get(namespace).map(|(sight, _)| *sight).unwrap_or_default(),
             sight => sight,
         }
+    }
+
+    /// How many watches are interrupted.
+    fn interrupted(&self) -> i64 {
+        let sights = self.namespaces.values().map(|(sight, _)| sight).chain([&self.everywhere]);
+        sights.map(|sight| i64::from(*sight == Sight::Interrupted)).sum()
     }
 
     fn stop(&mut self, namespace: &str) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{Timestamp, Unit};
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use rand::Rng as _;
 use touchseal_crds::EncryptedSecret;
@@ -101,8 +101,8 @@ pub fn on_error(object: Arc<EncryptedSecret>, error: &ReconcileError, context: A
     Action::requeue(wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0)))
 }
 
-/// Now, in whole seconds as the API stores times.
+/// Now, as the API server writes it: seconds that have begun.
 pub fn now() -> Time {
     let now = Timestamp::now();
-    Time(now.round(Unit::Second).unwrap_or(now))
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hmac::digest::generic_array::GenericArray;
 use hmac::{Hmac, Mac as _};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use rand::RngCore as _;
 use sha2::Sha256;
 use touchseal_crds::names::{FIELD_MANAGER, GROUP, ROLE_ANNOTATION, SOURCE_ANNOTATION};
@@ -169,8 +169,7 @@ impl Secrets {
             source: source(meta).map(str::to_owned),
             labels: applied(meta, "f:labels", meta.labels.as_ref()),
             annotations: applied(meta, "f:annotations", meta.annotations.as_ref()),
-            altered: meta.annotations.as_ref().is_some_and(|a| a.contains_key(ROLE_ANNOTATION))
-                && altered(meta),
+            altered: altered(meta),
             owner_uid: owner_uid(meta),
         }
     }
@@ -248,13 +247,28 @@ fn has_role(secret: &OurSecret) -> bool {
     secret.annotations.contains_key(ROLE_ANNOTATION)
 }
 
-/// Whether anybody but our own server-side apply wrote values: a value belongs to whoever wrote it last.
+/// Whether anybody but our own server-side apply wrote values: a value belongs to whoever wrote it last. A Secret without a
+/// role may have been taken over from somebody who wrote the same values before.
 fn altered(meta: &ObjectMeta) -> bool {
-    meta.managed_fields.iter().flatten().any(|entry| {
-        let ours =
-            entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply");
-        !ours && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:data").is_some())
+    let role = meta.annotations.as_ref().is_some_and(|a| a.contains_key(ROLE_ANNOTATION));
+    let ours = applied_at(meta).filter(|_| !role);
+    meta.managed_fields.iter().flatten().filter(|entry| !is_our_apply(entry)).any(|entry| {
+        let data = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object());
+        let values = data.is_some_and(|data| data.keys().any(|name| name.starts_with("f:")));
+        // In the same second nobody knows who was first.
+        values && entry.time.as_ref().is_none_or(|time| ours.as_ref().is_none_or(|ours| time >= ours))
     })
+}
+
+/// When our own server-side apply last changed an object, by the API server's clock.
+pub fn applied_at(meta: &ObjectMeta) -> Option<Time> {
+    meta.managed_fields.iter().flatten().find(|entry| is_our_apply(entry))?.time.clone()
+}
+
+fn is_our_apply(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER)
+        && entry.operation.as_deref() == Some("Apply")
+        && entry.subresource.is_none()
 }
 
 /// The pairs that our own server-side apply owns; what others put beside them is theirs.
@@ -263,9 +277,7 @@ fn applied(
     field: &str,
     pairs: Option<&BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let ours = meta.managed_fields.iter().flatten().filter(|entry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
-    });
+    let ours = meta.managed_fields.iter().flatten().filter(|entry| is_our_apply(entry));
     let mut owned = BTreeMap::new();
     for entry in ours {
         let names =

@@ -168,3 +168,25 @@ fn labels_and_annotations_of_others_are_not_ours() {
     assert_eq!(compact.annotations.keys().collect::<Vec<_>>(), [SOURCE_ANNOTATION]);
     assert_eq!(compact.source.as_deref(), Some("app"));
 }
+
+#[test]
+fn values_that_others_wrote_since_we_did_are_told_and_our_time_is_the_api_servers() {
+    let field = |manager: &str, operation: &str, time: &str, field: &str| json!({ "manager": manager, "operation": operation, "time": time, "fieldsV1": { "f:data": { (field): {} } } });
+    let told = |theirs: serde_json::Value| {
+        let mut taken_over = secret("5", &[("a", "1")]);
+        let ours = field(FIELD_MANAGER, "Apply", "2026-03-01T00:00:09Z", "f:a");
+        taken_over.metadata.managed_fields = serde_json::from_value(json!([theirs, ours])).unwrap();
+        assert_eq!(
+            applied_at(&taken_over.metadata).map(|time| time.0.to_string()).as_deref(),
+            Some("2026-03-01T00:00:09Z")
+        );
+        Secrets::new().compact(&taken_over).altered
+    };
+    assert!(!told(field("kubectl", "Update", "2026-03-01T00:00:08Z", "f:a")), "the same value, before us");
+    for since in ["2026-03-01T00:00:09Z", "2026-03-01T00:00:10Z"] {
+        assert!(told(field("kubectl", "Update", since, "f:a")), "{since}");
+        assert!(told(field(FIELD_MANAGER, "Update", since, "f:a")), "a name anybody can take: {since}");
+        assert!(!told(field("kubectl", "Update", since, ".")), "nothing of a value: {since}");
+    }
+    assert_eq!(applied_at(&secret("5", &[]).metadata), None);
+}

@@ -91,6 +91,8 @@ pub struct Metrics {
     pub incident_keys: Family<IncidentLabel, Gauge<i64, AtomicI64>>,
     /// 1 while this process leads.
     pub leads: Gauge<i64, AtomicI64>,
+    /// Watches of pods that failed and have not been listed anew.
+    pub pod_watches_interrupted: Gauge<i64, AtomicI64>,
     /// Writes of Secrets.
     pub secret_writes: Counter<u64, AtomicU64>,
 }
@@ -116,6 +118,11 @@ impl Metrics {
             metrics.incident_keys.clone(),
         );
         registry.register("leads", "1 while this replica is the one that writes", metrics.leads.clone());
+        registry.register(
+            "pod_watches_interrupted",
+            "Watches of pods that failed and are not back: no old value is newly said to be left meanwhile",
+            metrics.pod_watches_interrupted.clone(),
+        );
         registry.register("secret_writes", "Secrets written", metrics.secret_writes.clone());
         (metrics, registry)
     }

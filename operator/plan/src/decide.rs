@@ -207,8 +207,15 @@ fn stop(observed: &Observed<'_>, trouble: &Trouble, now: &Time) -> Standing {
 fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result<Standing, Trouble> {
     let object = observed.object;
     let mut entry = Place::of(observed).advance(digests, now);
-    let write = desired(observed, &entry);
     let seen = deliver::place(observed, &entry);
+    if drifted(seen, &entry, digests)
+        && entry.left(entry.generation - 1).is_none()
+        && let Some(again) = generation::served(&entry, now)
+    {
+        // Nobody knows what pods were given that were started meanwhile; it may have been the content before.
+        entry = again;
+    }
+    let write = desired(observed, &entry);
     conflict::check(observed, seen, &write)?;
     let extra = deliver::extra(observed, digests, &mut entry, &write, now);
     let name = write.name.clone();
@@ -264,6 +271,12 @@ fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result
         ..Decision::default()
     };
     Ok(Standing { status: next, decision })
+}
+
+/// Whether a Secret bears the newest number and holds something else.
+fn drifted(seen: &SecretSeen, entry: &LedgerEntry, digests: &Digests) -> bool {
+    matches!(seen, SecretSeen::Ours(ours) if ours.fingerprint != digests.fingerprint)
+        && seen.generation() == Some(entry.generation)
 }
 
 /// RolledBack while older documents are served than were before, with an Event when that begins.

@@ -548,9 +548,11 @@ fn whatever_happens_numbers_and_names_stand_for_one_content_and_it_comes_to_rest
         cluster.templates.clear();
         cluster.secrets.retain(|_, stored| !stored.foreign);
         (cluster.pods_known, cluster.sealed) = (true, false);
-        cluster.rest(&mut memory);
-        cluster.clock += 1000;
-        cluster.rest(&mut memory);
+        // What is written, that everybody left it, and what goes then, come after one another.
+        for _ in 0..3 {
+            cluster.rest(&mut memory);
+            cluster.clock += 1000;
+        }
         let newest = cluster.ledger.as_ref().unwrap().generation;
         let left: Vec<&String> = cluster.secrets.keys().collect();
         match delivery(&cluster.object) {

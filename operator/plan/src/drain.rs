@@ -14,7 +14,7 @@ use crate::consumers::{Consumer, Held, How, Owner, Ref, Seconds, seconds};
 use crate::entry::{LedgerEntry, MAX_GONE, Past};
 
 /// How long after a change a container restarted within an older pod may still be given the value before, in seconds: the
-/// kubelet hears of a changed Secret a moment later, and its clock is not the operator's.
+/// kubelet hears of a changed Secret a moment later, and its clock is not the API server's.
 pub const SETTLE: Seconds = 5;
 
 /// What pods are judged against.
@@ -102,13 +102,14 @@ pub fn judge(pods: &[Consumer], given: &Given<'_>) -> Drain {
     drain
 }
 
-/// Notes which generations were left, and takes back what turns out to be wrong. Without knowledge nothing changes.
-pub fn settle(entry: &mut LedgerEntry, drain: Option<&Drain>, now: &Time) {
+/// Notes which generations were left, where that can be told now, and takes back what turns out to be wrong. Without
+/// knowledge nothing changes.
+pub fn settle(entry: &mut LedgerEntry, drain: Option<&Drain>, can_tell: bool, now: &Time) {
     let Some(drain) = drain else { return };
     let newest = entry.generation;
     for past in entry.history.iter_mut().filter(|past| past.number < newest) {
         if drain.holds.is_none_or(|oldest| past.number < oldest) {
-            past.drained.get_or_insert_with(|| now.clone());
+            past.drained = past.drained.take().or_else(|| can_tell.then(|| now.clone()));
         } else {
             past.drained = None;
         }
@@ -253,7 +254,10 @@ impl<'a> Scale<'a> {
         if let Some(known) = entry.keys.get(key) {
             let since = seconds(&known.since);
             let (oldest, began) = self.starts.last().copied()?;
-            let always_so = oldest == 1 && since <= began;
+            // Where the second generation came within the second of the first, nobody can tell.
+            let mut rest = self.starts.iter().rev().skip(1);
+            let always_so =
+                oldest == 1 && since <= began && rest.next().is_none_or(|(_, next)| *next > began);
             return (!always_so).then_some(since);
         }
         match entry.gone.get(key) {

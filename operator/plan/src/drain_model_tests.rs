@@ -46,11 +46,7 @@ fn time(ms: Ms) -> Time {
     Time(Timestamp::from_second(ms.div_euclid(1000)).unwrap())
 }
 
-fn rounded(ms: Ms) -> Time {
-    time(ms + 500)
-}
-
-/// The entry after these rotations, dated as the operator dates it.
+/// The entry after these rotations, dated as the operator dates it: by its own clock, then by the API server's.
 fn entry(rotations: &[(Ms, Rotation)]) -> LedgerEntry {
     let mut entry: Option<LedgerEntry> = None;
     for (decided, rotation) in rotations {
@@ -65,7 +61,7 @@ fn entry(rotations: &[(Ms, Rotation)]) -> LedgerEntry {
             type_: None,
             last_modified: None,
         };
-        let now = rounded(*decided);
+        let now = time(*decided);
         let step = generation::Step {
             digests: &digests,
             source: "s",
@@ -94,10 +90,12 @@ fn consumer(pod: &Modelled, now: Ms) -> Consumer {
 fn round(seed: u64) {
     let random = &mut Random::new(seed);
     let base: Ms = 1_700_000_000_000;
+    // The operator's clock is off by anything.
+    let ahead = random.within(-60_000, 60_000);
     let (mut rotations, mut at) = (Vec::new(), base);
     for number in 1..=random.within(2, 5) {
         let written = at + random.within(5, 4000);
-        rotations.push((at, Rotation { number, written }));
+        rotations.push((at + ahead, Rotation { number, written }));
         at = written + random.within(500, 20_000);
     }
     let (_, newest) = rotations.last().unwrap();
@@ -131,7 +129,7 @@ fn round(seed: u64) {
             main: Some(newest),
             generations: &BTreeSet::new(),
             refresh: REFRESH,
-            now: seconds(&rounded(now)),
+            now: seconds(&time(now)),
         };
         let drain = judge(&consumers, &given);
         for pod in &here {

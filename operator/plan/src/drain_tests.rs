@@ -76,7 +76,7 @@ fn is_stale(pod: Consumer) -> bool {
 
 #[test]
 fn what_is_frozen_is_stale_until_the_container_was_started_after_the_change() {
-    for how in [How::Env, How::EnvFrom, How::SubPath] {
+    for how in [How::Env, How::EnvFrom, How::SubPath, How::Init] {
         for (second, stale) in [(500, true), (2999, true), (3000, true), (3006, false), (8000, false)] {
             assert_eq!(is_stale(pod(how, None, 400, started(second))), stale, "{how:?} {second}");
         }
@@ -253,18 +253,18 @@ fn generations_are_left_in_order_and_taken_back_if_a_pod_turns_up() {
         entry.history.iter().map(|p| p.drained.as_ref().map(|t| t.0.as_second())).collect()
     };
     let mut entry = entry();
-    settle(&mut entry, None, &time(4000));
+    settle(&mut entry, None, true, &time(4000));
     assert_eq!(drained(&entry), [None, None, None], "nothing is known");
     let holding = |second| later(&[pod(How::Env, None, second, started(second))]);
-    settle(&mut entry, Some(&holding(2500)), &time(4001));
+    settle(&mut entry, Some(&holding(2500)), true, &time(4001));
     assert_eq!(drained(&entry), [None, None, Some(4001)], "somebody holds generation 2");
-    settle(&mut entry, Some(&later(&[])), &time(4002));
+    settle(&mut entry, Some(&later(&[])), true, &time(4002));
     assert_eq!(drained(&entry), [None, Some(4002), Some(4001)]);
-    settle(&mut entry, Some(&later(&[])), &time(4003));
+    settle(&mut entry, Some(&later(&[])), true, &time(4003));
     assert_eq!(drained(&entry), [None, Some(4002), Some(4001)], "the time stays");
-    settle(&mut entry, Some(&holding(1500)), &time(4004));
+    settle(&mut entry, Some(&holding(1500)), true, &time(4004));
     assert_eq!(drained(&entry), [None, None, None]);
-    settle(&mut entry, None, &time(4005));
+    settle(&mut entry, None, true, &time(4005));
     assert_eq!(drained(&entry), [None, None, None]);
 }
 
@@ -277,8 +277,8 @@ fn draining(status: &EncryptedSecretStatus) -> Option<(String, String, String)> 
 fn told(pods: Option<&[Consumer]>, now: Seconds) -> (String, String, String) {
     let (mut status, mut entry) = (EncryptedSecretStatus::default(), entry());
     let drain = pods.map(|pods| judge_with(pods, &Rotation::default(), now));
-    settle(&mut entry, drain.as_ref(), &time(i64::from(now)));
-    tell(&mut status, &entry, drain.as_ref(), &[], &time(i64::from(now)));
+    settle(&mut entry, drain.as_ref(), true, &time(i64::from(now)));
+    tell(&mut status, &entry, (drain.as_ref(), None), &[], &time(i64::from(now)));
     draining(&status).unwrap()
 }
 
@@ -314,7 +314,7 @@ fn only_values_that_were_replaced_or_taken_out_may_be_revoked() {
     let said = |change: &dyn Fn(&mut LedgerEntry)| {
         let mut entry = entry();
         change(&mut entry);
-        settle(&mut entry, Some(&later(&[])), &time(9000));
+        settle(&mut entry, Some(&later(&[])), true, &time(9000));
         drained(&entry).split_once(": ").unwrap().1.to_owned()
     };
     let only_added = |entry: &mut LedgerEntry| {
@@ -341,10 +341,10 @@ fn only_values_that_were_replaced_or_taken_out_may_be_revoked() {
 fn before_the_first_rotation_nothing_drains() {
     let mut status = EncryptedSecretStatus::default();
     let mut entry = entry();
-    tell(&mut status, &entry, None, &[], &time(9000));
+    tell(&mut status, &entry, (None, None), &[], &time(9000));
     assert!(draining(&status).is_some());
     entry.generation = 1;
-    tell(&mut status, &entry, None, &[], &time(9000));
+    tell(&mut status, &entry, (None, None), &[], &time(9000));
     assert_eq!(draining(&status), None);
     assert_eq!(status.consumers, Some(ConsumerStatus::default()), "unknown is not zero");
 }
@@ -362,7 +362,28 @@ fn at_most_eight_workloads_are_named_and_the_rest_counted() {
     let (_, _, message) = told(Some(&pods), 9000);
     assert!(message.ends_with("Pod p07 (1) and 3 more workloads"), "{message}");
     let mut status = EncryptedSecretStatus::default();
-    tell(&mut status, &entry(), Some(&later(&pods)), &["a note".to_owned()], &time(9000));
+    tell(&mut status, &entry(), (Some(&later(&pods)), None), &["a note".to_owned()], &time(9000));
     assert_eq!(status.consumers.as_ref().unwrap().stale_workloads.len(), 8);
     assert!(draining(&status).unwrap().2.ends_with("; a note"));
+}
+
+#[test]
+fn where_the_second_generation_came_within_the_second_of_the_first_nobody_can_tell() {
+    let past = |number: i64| json!([number, 1000, 1, 0, 0, 0, []]);
+    let entry: LedgerEntry = serde_json::from_value(json!({
+        "generation": 2, "since": 1000, "key": { "keyring": "id", "generation": 1 }, "source": "x",
+        "keys": { "password": { "d": "dp", "s": 1000, "p": [["d1", 1000, 1]] } }, "history": [past(2), past(1)],
+    }))
+    .unwrap();
+    let given = Given {
+        target: "app",
+        entry: &entry,
+        rotation: None,
+        main: Some(2),
+        generations: NONE,
+        refresh: REFRESH,
+        now: 9000,
+    };
+    let judged = |second| judge(&[pod(How::Env, Some("password"), 900, started(second))], &given);
+    assert_eq!((judged(1000).stale, judged(1006).stale), (1, 0));
 }

@@ -16,11 +16,20 @@ use crate::incident::{Record, left};
 /// Most workloads, and most keys, named.
 const SAMPLE: usize = 8;
 
+/// Why it cannot be told yet that nobody holds an older value, though none is seen to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsure {
+    /// The newest content has not been in the cluster for long, or is not seen there.
+    Arriving,
+    /// Pods may have been made that are not seen.
+    Blind,
+}
+
 /// Puts it into the status: the counts, and Draining once there has been a rotation. `notes` are added to its message.
 pub fn tell(
     status: &mut EncryptedSecretStatus,
     entry: &LedgerEntry,
-    drain: Option<&Drain>,
+    (drain, unsure): (Option<&Drain>, Option<Unsure>),
     notes: &[String],
     now: &Time,
 ) {
@@ -32,7 +41,11 @@ pub fn tell(
         None => ("Unknown", Reason::ConsumersUnknown, unknown()),
         Some(drain) if drain.stale > drain.refreshing => ("True", Reason::StaleConsumers, stale(drain)),
         Some(drain) if drain.stale > 0 => ("True", Reason::Refreshing, refreshing(drain)),
-        Some(_) => ("False", Reason::Drained, drained(entry)),
+        Some(_) => match unsure.filter(|_| entry.left(entry.generation - 1).is_none()) {
+            None => ("False", Reason::Drained, drained(entry)),
+            Some(Unsure::Arriving) => ("True", Reason::Refreshing, arriving(entry)),
+            Some(Unsure::Blind) => ("Unknown", Reason::ConsumersUnknown, blind()),
+        },
     };
     for note in notes {
         message = format!("{message}; {note}");
@@ -71,6 +84,18 @@ fn revocable(entry: &LedgerEntry, at: &Time) -> String {
         2..=SAMPLE => format!("the old values of {named} may be revoked now"),
         many => format!("the old values of {named} and {} more may be revoked now", many - SAMPLE),
     }
+}
+
+fn arriving(entry: &LedgerEntry) -> String {
+    format!(
+        "generation {} is being written; who holds an older value is told a moment after it is there",
+        entry.generation
+    )
+}
+
+fn blind() -> String {
+    "the watch of pods is interrupted, so nobody knows which were made meanwhile; it is told once it is back"
+        .to_owned()
 }
 
 fn unknown() -> String {

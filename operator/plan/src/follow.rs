@@ -13,14 +13,19 @@ use crate::decide;
 use crate::decision::{Decision, Notice};
 use crate::deliver;
 use crate::drain::{self, Drain, Given};
-use crate::draining;
-use crate::observed::{Observed, Other, SecretSeen};
+use crate::draining::{self, Unsure};
+use crate::due::later;
+use crate::entry::LedgerEntry;
+use crate::observed::{Observed, Opened, Other, SecretSeen};
 use crate::status;
 
 /// Kinds of workloads that can be restarted.
 const RESTARTABLE: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 /// Most workloads whose restart waits that a message names.
 const MAX_NOTES: usize = 3;
+/// How long after content came it is looked for pods that were made just before, in seconds: the watch of pods brings them a
+/// moment later, and what a pod was told to read by then it may yet read.
+const HEARD: i64 = 2;
 
 /// Adds to a decision what follows from the pods.
 pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> Decision {
@@ -28,10 +33,18 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     let Some(mut entry) = decision.ledger.clone().or_else(|| observed.ledger.clone()) else {
         return decision;
     };
-    if !is_served(observed, &decision, entry.generation) {
+    let there = is_there(observed, &entry);
+    if !there && decision.secret.is_none() {
         return decision;
     }
     let consumers = &observed.consumers;
+    let heard = later(&entry.since, HEARD);
+    let arriving = entry.generation > 1 && (!there || *now < heard);
+    let unsure = match (arriving, consumers.blind) {
+        (true, _) => Some(Unsure::Arriving),
+        (false, true) => Some(Unsure::Blind),
+        (false, false) => None,
+    };
     let told = object.status.as_ref().and_then(|status| status.secret_generation);
     if consumers.listing && (entry.generation <= 1 || told == Some(entry.generation)) {
         return decision;
@@ -49,7 +62,7 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
         now: seconds(now),
     };
     let drain = consumers.known.then(|| drain::judge(&consumers.pods, &given));
-    drain::settle(&mut entry, drain.as_ref(), now);
+    drain::settle(&mut entry, drain.as_ref(), unsure.is_none(), now);
     let restart =
         rotation.and_then(|r| r.rollout) == Some(Rollout::Restart) && object.spec.suspend != Some(true);
     if restart {
@@ -57,13 +70,17 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     }
     let refreshed =
         drain.as_ref().and_then(|d| Timestamp::from_second(i64::from(d.refreshed?)).ok()).map(Time);
-    decision.again = [decision.again.take(), refreshed].into_iter().flatten().min();
+    // A write that was decided on is seen the next time.
+    let arrived = arriving.then(|| heard.max(later(now, 1)));
+    decision.look_again([refreshed, arrived].into_iter().flatten());
 
     let before = decision.status.take().or_else(|| object.status.clone()).unwrap_or_default();
     let mut next = before.clone();
-    draining::tell(&mut next, &entry, drain.as_ref(), &notes(observed, &decision.restart), now);
+    draining::tell(&mut next, &entry, (drain.as_ref(), unsure), &notes(observed, &decision.restart), now);
     status::set_history(&mut next, &entry);
-    if is_draining(object.status.as_ref(), "True") && is_draining(Some(&next), "False") {
+    // An Event where somebody left, not where nobody used it.
+    let stale = object.status.as_ref().and_then(|status| status.consumers.as_ref()?.stale);
+    if is_draining(object.status.as_ref(), "True") && is_draining(Some(&next), "False") && stale != Some(0) {
         let message = draining::drained(&entry);
         decision.notices.push(Notice { warning: false, reason: Reason::Drained, message });
     }
@@ -72,12 +89,17 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     decision
 }
 
-/// Whether pods are given the newest content: it is in the cluster, or this decision writes it. Before that nobody can have
-/// left the content before.
-fn is_served(observed: &Observed<'_>, decision: &Decision, newest: i64) -> bool {
-    decision.secret.is_some()
-        || matches!(&observed.secret, SecretSeen::Ours(ours) if !ours.deleting)
-            && observed.secret.generation() >= Some(newest)
+/// Whether pods are given the newest content: the Secret is seen to hold it. Before that nobody can have left the content
+/// before. Without a key it is taken to be what we wrote, unless somebody else wrote values since.
+fn is_there(observed: &Observed<'_>, entry: &LedgerEntry) -> bool {
+    let SecretSeen::Ours(ours) = deliver::place(observed, entry) else { return false };
+    let right = match &observed.opened {
+        Opened::Content(digests) if observed.source.as_ref() == Some(&entry.source) => {
+            ours.fingerprint == digests.fingerprint
+        }
+        _ => !ours.altered,
+    };
+    right && !ours.deleting && ours.generation() >= Some(entry.generation)
 }
 
 fn restartable(drain: Option<&Drain>) -> BTreeSet<Owner> {

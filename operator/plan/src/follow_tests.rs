@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use touchseal_crds::encrypted_secret::Target;
 use touchseal_crds::rotation::Rotation;
 use touchseal_crds::{EncryptedSecret, EncryptedSecretSpec};
 
@@ -88,11 +89,17 @@ impl World {
         decide(&observed, &at(second))
     }
 
-    fn step(&mut self, second: i64) -> Decision {
+    /// A decision of which nothing but the ledger could be written.
+    fn fail(&mut self, second: i64) -> Decision {
         let decision = self.decide(second);
         if let Some(entry) = &decision.ledger {
             self.ledger = Some(entry.clone());
         }
+        decision
+    }
+
+    fn step(&mut self, second: i64) -> Decision {
+        let decision = self.fail(second);
         if let Some(write) = &decision.secret {
             self.secret = SecretSeen::Ours(OurSecret {
                 fingerprint: [self.password; 16],
@@ -113,6 +120,17 @@ impl World {
         let conditions = &self.object.status.as_ref().unwrap().conditions;
         let found = conditions.iter().find(|c| c.type_ == "Draining");
         found.map_or("absent".to_owned(), |c| format!("{} {}", c.status, c.reason))
+    }
+
+    fn ours(&mut self) -> &mut OurSecret {
+        let SecretSeen::Ours(ours) = &mut self.secret else { panic!("there is none") };
+        ours
+    }
+
+    /// When each generation was left, as the ledger has it.
+    fn noted(&self) -> Vec<Option<i64>> {
+        let history = &self.ledger.as_ref().unwrap().history;
+        history.iter().map(|past| past.drained.as_ref().map(|t| t.0.as_second())).collect()
     }
 
     fn left(&self) -> Vec<Option<i64>> {
@@ -151,13 +169,99 @@ fn a_rotation_drains_and_then_is_drained_and_nothing_is_written_in_between() {
 }
 
 #[test]
-fn a_secret_nobody_uses_is_drained_with_its_rotation() {
+fn a_secret_nobody_uses_is_drained_a_moment_after_its_rotation_without_an_event() {
+    let mut world = World::new(None);
+    assert_eq!(world.step(1000).again, None);
+    assert_eq!(world.draining(), "absent");
+    let idle = world.step(1001);
+    assert!(
+        idle.status.is_none() && idle.ledger.is_none() && idle.again.is_none(),
+        "one write does for the first"
+    );
+    world.password = 2;
+    for second in [2000, 2001] {
+        assert_eq!(world.step(second).again, Some(at(2002)));
+        assert_eq!((world.draining().as_str(), world.left()), ("True Refreshing", vec![None, None]));
+    }
+    let drained = world.step(2002);
+    assert_eq!((reasons(&drained), drained.again), (Vec::new(), None));
+    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2002)]));
+    let idle = world.step(2003);
+    assert!(idle.status.is_none() && idle.ledger.is_none());
+    // What was left stays so, whatever else is written into the Secret; the next rotation is judged anew.
+    world.object.spec.target =
+        Some(Target { labels: [("a".to_owned(), "b".to_owned())].into(), ..Target::default() });
+    assert!(world.step(2010).secret.is_some());
+    assert_eq!(world.draining(), "False Drained");
+    world.password = 3;
+    world.step(3000);
+    assert_eq!((world.draining().as_str(), world.left()), ("True Refreshing", vec![None, None, Some(2002)]));
+}
+
+#[test]
+fn while_the_secret_cannot_be_written_nothing_is_left() {
     let mut world = World::new(None);
     world.step(1000);
-    assert_eq!(world.draining(), "absent");
     world.password = 2;
-    world.step(2000);
-    assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2000)]));
+    for second in [2000, 2100, 2200] {
+        let decision = world.fail(second);
+        assert!(decision.secret.is_some());
+        assert_eq!(world.noted(), [None, None], "{second}");
+    }
+    // A pod that starts meanwhile is given the value before.
+    world.consumers.pods = vec![pod(How::Env, 2300)];
+    world.step(2400);
+    world.step(2500);
+    assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+    world.consumers.pods.clear();
+    world.step(2600);
+    assert_eq!((world.draining().as_str(), world.noted()), ("False Drained", vec![None, Some(2600)]));
+}
+
+#[test]
+fn while_the_watch_of_pods_is_interrupted_nothing_is_newly_left() {
+    let mut world = World::rotated(None);
+    world.consumers.pods.clear();
+    world.consumers.blind = true;
+    world.step(2500);
+    assert_eq!((world.draining().as_str(), world.noted()), ("Unknown ConsumersUnknown", vec![None, None]));
+    world.consumers.blind = false;
+    world.step(2600);
+    assert_eq!((world.draining().as_str(), world.noted()), ("False Drained", vec![None, Some(2600)]));
+    world.consumers.blind = true;
+    let idle = world.step(2700);
+    assert!(idle.status.is_none() && idle.ledger.is_none(), "what was said stays");
+    // What is seen is seen.
+    world.consumers.pods = vec![pod(How::Env, 1500)];
+    world.step(2800);
+    assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+}
+
+#[test]
+fn a_secret_that_somebody_changed_is_not_taken_for_the_newest_content() {
+    // Sealed, nothing can be put back, nor compared: who wrote values tells.
+    let mut world = World::rotated(None);
+    (world.ours().altered, world.ours().fingerprint) = (true, [1; 16]);
+    (world.sealed, world.consumers.pods) = (true, Vec::new());
+    assert!(world.step(2500).ledger.is_none());
+    assert_eq!(world.noted(), [None, None]);
+    // Suspended it can be compared.
+    (world.sealed, world.object.spec.suspend, world.ours().altered) = (false, Some(true), false);
+    assert!(world.step(2600).ledger.is_none());
+    assert_eq!(world.noted(), [None, None]);
+    // Put back: what pods were given meanwhile is not known.
+    world.object.spec.suspend = None;
+    world.consumers.pods = vec![pod(How::Env, 2650)];
+    assert_eq!(reasons(&world.step(2700)), ["DriftReverted"]);
+    world.step(2750);
+    assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+    world.consumers.pods = vec![pod(How::Env, 2760)];
+    world.step(2800);
+    assert_eq!((world.draining().as_str(), world.noted()), ("False Drained", vec![None, Some(2800)]));
+    // What was left before stays left.
+    world.ours().fingerprint = [1; 16];
+    assert_eq!(reasons(&world.step(2900)), ["DriftReverted"]);
+    assert_eq!((world.draining().as_str(), world.noted()), ("False Drained", vec![None, Some(2800)]));
 }
 
 #[test]
@@ -230,7 +334,8 @@ fn a_refresh_is_looked_at_again_when_the_kubelets_have_had_their_time() {
     world.step(1000);
     world.consumers.pods = vec![pod(How::Volume, 1500)];
     world.password = 2;
-    assert_eq!(world.step(2000).again, Some(at(2120)));
+    assert_eq!(world.step(2000).again, Some(at(2002)));
+    assert_eq!(world.step(2002).again, Some(at(2120)));
     assert_eq!(world.draining(), "True Refreshing");
     assert_eq!(world.step(2120).again, None);
     assert_eq!((world.draining().as_str(), world.left()), ("False Drained", vec![None, Some(2120)]));
@@ -280,12 +385,22 @@ fn who_uses_what_an_earlier_delivery_left_is_not_overlooked() {
     world.consumers.pods = vec![Consumer { shape, times }];
     world.password = 3;
     world.step(3000);
+    world.step(3002);
     assert_eq!(
         (world.draining().as_str(), world.left()),
-        ("True StaleConsumers", vec![None, None, Some(3000)])
+        ("True StaleConsumers", vec![None, None, Some(3002)])
     );
     // Without it the name is somebody else's.
     world.others.clear();
     world.step(3100);
     assert_eq!(world.draining(), "False Drained");
+}
+
+#[test]
+fn a_secret_that_an_unseen_pod_may_name_does_not_go() {
+    let seen = Consumers { known: true, ..Consumers::default() };
+    assert!(!seen.may_use("app-g1"));
+    assert!(Consumers { blind: true, ..seen.clone() }.may_use("app-g1"));
+    assert!(Consumers { known: false, ..seen.clone() }.may_use("app-g1"));
+    assert!(Consumers { pods: vec![pod(How::Env, 1500)], ..seen }.may_use("app"));
 }

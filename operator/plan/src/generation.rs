@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::due::later;
 pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue};
 use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST};
 use crate::observed::Digests;
@@ -70,30 +71,46 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         previous: before.and_then(|entry| entry.previous),
     };
     if before.is_some() && changed_nothing && borne.is_some_and(|number| number < entry.generation) {
-        serve_late(&mut entry, now);
+        date(&mut entry, now);
     }
     entry
 }
 
-/// The entry of content that reached the cluster at `when`, where that is later than it says: pods made in between were
-/// given the content before. None where it says right, and for the first generation, which has none before.
+/// The entry of content that reached the cluster at `when` by the API server's clock, where it says otherwise: it was dated
+/// by another clock, or pods made in between were given the content before. None where it says right, and for the first
+/// generation, which has none before.
 pub fn served(entry: &LedgerEntry, when: &Time) -> Option<LedgerEntry> {
-    let mut late = entry.clone();
-    if entry.generation <= 1 || when.0.as_second() <= entry.since.0.as_second() {
+    if entry.generation <= 1 || when.0.as_second() == entry.since.0.as_second() {
         return None;
     }
-    serve_late(&mut late, when);
-    Some(late)
+    let mut dated = entry.clone();
+    date(&mut dated, when);
+    Some(dated)
 }
 
-/// The number was given out, but the content never reached the cluster: a write failed, or the operator ended in between.
-/// Pods started since then were given the content before, so it is served from now on only.
-fn serve_late(entry: &mut LedgerEntry, now: &Time) {
-    let given_out = std::mem::replace(&mut entry.since, now.clone());
-    entry.keys.values_mut().filter(|key| key.since >= given_out).for_each(|key| key.since = now.clone());
-    entry.gone.values_mut().filter(|key| key.since >= given_out).for_each(|key| key.since = now.clone());
-    if let Some(newest) = entry.history.first_mut() {
-        newest.since = now.clone();
+/// Dates the newest content: it is served since `when`, not since its number was given out. Where that is earlier, a clock
+/// was ahead, and what came before it is older still.
+fn date(entry: &mut LedgerEntry, when: &Time) {
+    let given_out = std::mem::replace(&mut entry.since, when.clone());
+    let before = later(when, -1);
+    let dated =
+        |since: &Time| if *since == given_out { when.clone() } else { since.clone().min(before.clone()) };
+    let of_it = |since: &Time| *since == given_out || since > when;
+    for key in entry.keys.values_mut().filter(|key| of_it(&key.since)) {
+        key.since = dated(&key.since);
+        // No value exists later than it is served.
+        let known = key.known.clone().min(key.since.clone());
+        key.first = key.first.clone().min(known.clone());
+        key.known = known;
+    }
+    entry.gone.values_mut().filter(|key| of_it(&key.since)).for_each(|key| key.since = dated(&key.since));
+    let newest = entry.generation;
+    for past in &mut entry.history {
+        match past.number == newest {
+            true => past.since = when.clone(),
+            false if past.since > *when => past.since = before.clone(),
+            false => {}
+        }
     }
 }
 

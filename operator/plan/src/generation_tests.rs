@@ -75,16 +75,31 @@ fn what_a_crash_kept_from_the_cluster_is_served_from_when_it_gets_there() {
 }
 
 #[test]
-fn a_write_that_took_long_dates_the_content_by_its_end() {
+fn content_is_dated_by_the_api_servers_clock() {
     let one = first(&plain(&[("a", "1"), ("b", "1")]));
     assert_eq!(served(&one, &at(60)), None, "there is no content before the first");
     let two = next(&one, &plain(&[("a", "2"), ("b", "1")]), 1, &[1], false);
-    for soon in [8, 9] {
-        assert_eq!(served(&two, &at(soon)), None, "{soon}");
-    }
+    assert_eq!(served(&two, &at(9)), None, "it says so");
     let late = served(&two, &at(10)).unwrap();
     assert_eq!((late.generation, late.since.clone(), late.history[0].since.clone()), (2, at(10), at(10)));
     assert_eq!((late.keys["a"].since.clone(), late.keys["b"].since.clone()), (at(10), at(0)));
+    assert_eq!(late.keys["a"].known, two.keys["a"].known);
+    // The operator's clock was ahead: no value is younger than that it is served.
+    let early = served(&two, &at(4)).unwrap();
+    assert_eq!((early.since.clone(), early.history[0].since.clone()), (at(4), at(4)));
+    assert_eq!((early.keys["a"].since.clone(), early.keys["a"].known.clone()), (at(4), at(4)));
+    assert_eq!((early.keys["b"].since.clone(), early.history[1].since.clone()), (at(0), at(0)));
+    // It was behind: what came before keeps its date, though it is later than the number was given out.
+    let three = next(&late, &plain(&[("a", "2"), ("b", "3")]), 1, &[1], false);
+    let dated = served(&three, &at(20)).unwrap();
+    assert_eq!((dated.keys["a"].since.clone(), dated.keys["b"].since.clone()), (at(10), at(20)));
+    let dates: Vec<Time> = dated.history.iter().map(|past| past.since.clone()).collect();
+    assert_eq!(dates, [at(20), at(10), at(0)]);
+    // What came before is older.
+    let dated = served(&three, &at(8)).unwrap();
+    assert_eq!((dated.keys["a"].since.clone(), dated.keys["b"].since.clone()), (at(7), at(8)));
+    let dates: Vec<Time> = dated.history.iter().map(|past| past.since.clone()).collect();
+    assert_eq!(dates, [at(8), at(7), at(0)]);
 }
 
 #[test]

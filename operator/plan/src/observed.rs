@@ -122,6 +122,8 @@ pub struct Consumers {
     pub known: bool,
     /// They are being read for the first time since the operator started: what was told before stands until then.
     pub listing: bool,
+    /// The watch of pods is interrupted: there may be others, so that nobody uses something cannot be told anew.
+    pub blind: bool,
     /// The pods of its namespace that refer to one of them.
     pub pods: Vec<Consumer>,
     /// How long the kubelet may take to refresh mounted files.
@@ -134,7 +136,7 @@ impl Consumers {
     /// Whether a pod refers to this Secret, or may do so for all that is known.
     pub fn may_use(&self, secret: &str) -> bool {
         let refers = |pod: &Consumer| pod.shape.refs.iter().any(|reference| &*reference.secret == secret);
-        !self.known || self.pods.iter().any(refers)
+        !self.known || self.blind || self.pods.iter().any(refers)
     }
 }
 
@@ -253,7 +255,8 @@ pub struct OurSecret {
     pub immutable: bool,
     /// It is being deleted.
     pub deleting: bool,
-    /// Somebody else changed its data: fields of it belong to another manager than us. Only told of Secrets with a role.
+    /// Somebody else changed its data: values of it belong to another manager than us; of a Secret without a role, which may
+    /// have been taken over with values like ours, values that were written since we did.
     pub altered: bool,
     /// The EncryptedSecret it says it comes from.
     pub source: Option<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Map, Value, json};
@@ -13,9 +14,10 @@ use touchseal_plan::{Content, Expected, SecretWrite};
 
 use super::{ApplyError, failed, owner};
 use crate::context::Context;
-use crate::observe;
+use crate::{observe, secrets};
 
-/// Writes a Secret: makes it, changes it or replaces it.
+/// Writes a Secret: makes it, changes it or replaces it. Gives the time of that by the API server's clock, as times of pods are
+/// (each node's is taken to agree with it); None where the answer does not tell.
 ///
 /// # Errors
 /// See [`ApplyError`].
@@ -24,7 +26,7 @@ pub async fn write(
     object: &EncryptedSecret,
     write: &SecretWrite,
     content: Content,
-) -> Result<(), ApplyError> {
+) -> Result<Option<Time>, ApplyError> {
     let namespace = observe::key(object).0;
     let what = format!("Secret {namespace}/{}", write.name);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
@@ -51,6 +53,7 @@ pub async fn write(
     let params = PatchParams { force: expects.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
     let mut stored =
         api.patch(&write.name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(&what, e))?;
+    let written = secrets::applied_at(&stored.metadata);
     if let Some(extra) = extra_keys(&stored, &content) {
         let version = stored.metadata.resource_version.clone();
         let patch = json!({ "metadata": { "resourceVersion": version }, "data": extra });
@@ -59,7 +62,7 @@ pub async fn write(
     }
     context.secrets.wrote(&stored);
     context.metrics.secret_writes.inc();
-    Ok(())
+    Ok(written)
 }
 
 /// The Secret as it is to be.

@@ -17,6 +17,8 @@ struct Server {
     allowed: Arc<Mutex<Vec<&'static str>>>,
     asked: Arc<Mutex<Vec<String>>>,
     changes: Arc<Mutex<Vec<Value>>>,
+    /// What every answer is, while there is a fault.
+    fault: Arc<Mutex<Option<u16>>>,
 }
 
 impl Server {
@@ -32,10 +34,18 @@ impl Server {
                         "reason": "Forbidden", "message": "pods is forbidden", "code": 403 });
                     return Ok::<_, Infallible>(answer(403, &refusal));
                 }
+                let fault = *server.fault.lock().unwrap();
+                if let Some(code) = fault {
+                    return Ok(broken(code, watches));
+                }
                 if watches {
                     let changes = std::mem::take(&mut *server.changes.lock().unwrap());
-                    if changes.is_empty() {
-                        std::future::pending::<()>().await;
+                    while changes.is_empty() {
+                        let fault = *server.fault.lock().unwrap();
+                        if let Some(code) = fault {
+                            return Ok(broken(code, true));
+                        }
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                     let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
                     return Ok(http::Response::new(Body::from(lines.into_bytes())));
@@ -61,6 +71,17 @@ fn answer(code: u16, body: &Value) -> http::Response<Body> {
     http::Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
 }
 
+/// A fault as lists and watches tell it; that a watch goes too far back comes as an event.
+fn broken(code: u16, watches: bool) -> http::Response<Body> {
+    let fault = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Fault",
+        "message": "not now", "code": code });
+    if watches && code == 410 {
+        answer(200, &json!({ "type": "ERROR", "object": fault }))
+    } else {
+        answer(code, &fault)
+    }
+}
+
 fn pod(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "namespace": "apps", "resourceVersion": "1" },
@@ -75,7 +96,7 @@ impl Seen {
     fn count(&self) -> Option<usize> {
         match self {
             Seen::Known(pods) => Some(pods.len()),
-            Seen::Listing | Seen::Denied => None,
+            Seen::Interrupted(_) | Seen::Listing | Seen::Denied => None,
         }
     }
 }
@@ -84,7 +105,7 @@ type Woken = mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>;
 
 fn start(server: &Server) -> (Arc<Pods>, Woken) {
     let (wake, woken) = mpsc::unbounded_channel();
-    let pods = Pods::new(server.client(), wake);
+    let pods = Pods::new(server.client(), wake, Gauge::default());
     tokio::spawn(Arc::clone(&pods).run());
     (pods, woken)
 }
@@ -168,9 +189,35 @@ async fn who_waited_too_long_for_the_first_list_is_woken_by_it() {
     let server = Server::default();
     server.allow(&[ALL]);
     let (wake, mut woken) = mpsc::unbounded_channel();
-    let pods = Pods::new(server.client(), wake);
+    let pods = Pods::new(server.client(), wake, Gauge::default());
     assert!(matches!(pods.consumers(&key(), "app").await, Seen::Listing), "nothing is listed yet");
     tokio::spawn(Arc::clone(&pods).run());
     assert_eq!(next(&mut woken).await, "object");
     assert_eq!(pods.consumers(&key(), "app").await.count(), Some(1));
+}
+
+#[tokio::test]
+async fn while_a_watch_is_broken_there_may_be_pods_that_nobody_saw() {
+    futures::future::join_all([401, 410, 429, 500, 503].map(interrupted_by)).await;
+}
+
+async fn interrupted_by(code: u16) {
+    let server = Server::default();
+    server.allow(&[ALL]);
+    let (pods, mut woken) = start(&server);
+    assert_eq!(pods.consumers(&key(), "app").await.count(), Some(1));
+    *server.fault.lock().unwrap() = Some(code);
+    let interrupted = async {
+        while !matches!(pods.consumers(&key(), "app").await, Seen::Interrupted(seen) if seen.len() == 1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), interrupted).await.unwrap();
+    assert_eq!(pods.interrupted.get(), 1, "{code}");
+    assert!(woken.try_recv().is_err(), "what was told stands");
+    // Who was told so is woken when pods are listed anew.
+    *server.fault.lock().unwrap() = None;
+    assert_eq!(next(&mut woken).await, "object");
+    assert_eq!(pods.consumers(&key(), "app").await.count(), Some(1), "{code}");
+    assert_eq!(pods.interrupted.get(), 0, "{code}");
 }

@@ -60,6 +60,13 @@ fn versions(apps: &Apps) -> BTreeMap<String, String> {
 }
 
 fn restart_writes_nothing(apps: &mut Apps) {
+    // Who has left the content before is written a moment after the content.
+    eventually(DEADLINE, "the drain to be judged", || {
+        let object = apps.encrypted_secret("app");
+        let message = condition(&object, "Draining")["message"].as_str().unwrap_or_default().to_owned();
+        if message.contains("is being written") { Err(message) } else { Ok(()) }
+    })
+    .unwrap();
     let before = versions(apps);
     apps.restart_operator();
     apps.unseal_again();

@@ -2,9 +2,12 @@
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use touchseal_suites::Apps;
+use touchseal_rig::poll::eventually;
 use touchseal_suites::pods::{env, env_from, mounting, spec};
 use touchseal_suites::world::condition;
+use touchseal_suites::{Apps, DEADLINE};
+
+use crate::incident::touchseal;
 
 /// A Deployment of two pods with this pod spec.
 pub fn deployment(apps: &Apps, name: &str, pod: &Value) -> Value {
@@ -149,5 +152,110 @@ fn pods_of_immutable_generations_hold_exactly_what_they_name() {
     apps.end_pod("one");
     apps.wait_for_consumers("app", 1, 1);
     apps.end_pod("late");
+    apps.wait_for_draining("app", "False", "Drained");
+}
+
+/// A policy that refuses every change of the Secret `app`, and is in force.
+fn refuse_writes(apps: &Apps) {
+    let kind = |kind: &str, spec: Value| {
+        json!({ "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": kind, "metadata": { "name": "frozen" }, "spec": spec })
+    };
+    let rule = json!({ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"] });
+    let policy = json!({
+        "matchConstraints": { "resourceRules": [rule] },
+        "matchConditions": [{ "name": "named", "expression": "object.metadata.name == 'app'" }],
+        "validations": [{ "expression": "false" }],
+    });
+    let binding = json!({ "policyName": "frozen", "validationActions": ["Deny"] });
+    for object in
+        [kind("ValidatingAdmissionPolicy", policy), kind("ValidatingAdmissionPolicyBinding", binding)]
+    {
+        apps.cluster.apply(&object.to_string()).unwrap();
+    }
+    let probe =
+        ["-n", &apps.apps, "annotate", "--overwrite", "--dry-run=server", "secret", "app", "probe=yes"];
+    eventually(DEADLINE, "the policy", || !apps.cluster.kubectl(&probe).unwrap().status.success()).unwrap();
+}
+
+#[test]
+fn while_the_secret_cannot_be_written_nothing_is_left_and_an_incident_stays_open() {
+    let apps = Apps::new("unwritten");
+    apps.serve_yaml("app", "password: first\n");
+    apps.next_second();
+    let now = Timestamp::now().to_string();
+    touchseal(&apps, &["incident", "open", "leak", "--exposed-at", &now]).ok();
+    apps.next_second();
+    let totals = |exposed: i64, draining: i64, safe: i64| {
+        let wanted = json!({ "exposed": exposed, "draining": draining, "safe": safe, "accepted": 0 });
+        eventually(DEADLINE, &format!("the incident: {wanted}"), || {
+            let incident = apps.cluster.get(&["incident", "leak"]).unwrap();
+            let found = incident["status"]["totals"].as_object().is_some_and(|totals| {
+                wanted.as_object().unwrap().iter().all(|(word, count)| totals.get(word) == Some(count))
+            });
+            if found { Ok(incident) } else { Err(incident["status"].to_string()) }
+        })
+        .unwrap()
+    };
+    totals(1, 0, 0);
+
+    // Nobody is there who uses it. The ledger has the new number, and the Secret the old value.
+    refuse_writes(&apps);
+    apps.apply_yaml("app", "password: second\n");
+    apps.wait_for("app", "False", "ApiError");
+    assert_eq!(condition(&totals(0, 1, 0), "Closed")["status"], "False");
+    // Who comes now is given the old value.
+    apps.run_pod("late", &spec(&env("app", "password")));
+    apps.next_second();
+
+    apps.kubectl(&["delete", "validatingadmissionpolicybinding", "frozen"]);
+    eventually(DEADLINE, "generation 2 to be written", || {
+        apps.kubectl(&[
+            "annotate",
+            "--overwrite",
+            "encryptedsecret",
+            "app",
+            &format!("touchseal.dev/reconcile={}", Timestamp::now()),
+        ]);
+        apps.encrypted_secret("app")["status"]["secretGeneration"] == 2
+    })
+    .unwrap();
+    apps.wait_for_draining("app", "True", "StaleConsumers");
+    assert_eq!(condition(&totals(0, 1, 0), "Closed")["status"], "False");
+    apps.end_pod("late");
+    apps.wait_for_draining("app", "False", "Drained");
+    assert_eq!(condition(&totals(0, 0, 1), "Closed")["status"], "True");
+}
+
+#[test]
+fn a_secret_that_somebody_changed_while_sealed_is_not_called_left() {
+    let apps = Apps::new("drifted-drain");
+    apps.serve_yaml("app", "password: first\n");
+    apps.run_pod("old", &spec(&env("app", "password")));
+    apps.next_second();
+    apps.apply_yaml("app", "password: second\n");
+    let object = apps.wait_for_draining("app", "True", "StaleConsumers");
+    // The content is dated by the API server.
+    let secret = apps.kubectl(&["get", "secret", "app", "-o", "json", "--show-managed-fields"]);
+    let fields = serde_json::from_str::<Value>(&secret).unwrap()["metadata"]["managedFields"].clone();
+    let ours = |field: &&Value| field["manager"] == "touchseal" && field["operation"] == "Apply";
+    let written = fields.as_array().unwrap().iter().find(ours).unwrap()["time"].clone();
+    assert_eq!(object["status"]["generations"][0]["since"], written);
+
+    apps.seal("prod", "now");
+    apps.next_second();
+    // Somebody puts the old value back; who starts now is given it, and it cannot be put right without a key.
+    let patch = json!({ "stringData": { "password": "first" } }).to_string();
+    apps.kubectl(&["patch", "secret", "app", "--type=merge", "-p", &patch]);
+    apps.run_pod("new", &spec(&env("app", "password")));
+    apps.end_pod("old");
+    apps.reconcile("app", "looked");
+    assert_eq!(apps.encrypted_secret("app")["status"]["generations"][1]["drained"], Value::Null);
+
+    apps.next_second();
+    apps.unseal_again();
+    apps.wait_for_consumers("app", 0, 1);
+    assert!(is(&apps.encrypted_secret("app"), "True", "StaleConsumers"));
+    apps.end_pod("new");
     apps.wait_for_draining("app", "False", "Drained");
 }

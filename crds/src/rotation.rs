@@ -185,7 +185,7 @@ pub struct WorkloadStatus {
     /// Oldest secret generation one of them may hold, where the history reaches back to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_generation: Option<i64>,
-    /// How it uses the Secret: env, envFrom, subPath, volume, immutable; sorted.
+    /// How it uses the Secret: env, envFrom, subPath, initContainer, volume, immutable; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<String>,
 }

@@ -1,7 +1,11 @@
-//! The YubiKey as the commands use it: which one, its PIN, and opening a keyring with exactly one operation.
+//! The YubiKey as the commands use it: which one, its PIN, and opening a keyring with exactly one operation each.
+
+mod quorum;
 
 use touchseal_crds::keyring::{Holder, PinPolicy as PinWord, TouchPolicy as TouchWord};
-use touchseal_keyring::{OpenError, OpenKeyring, PivPublicKey, UnwrapError, VerifiedManifest, holder};
+use touchseal_keyring::{
+    MasterKey, OpenError, OpenKeyring, PivPublicKey, Share, ShareError, UnwrapError, VerifiedManifest, holder,
+};
 use touchseal_token::{
     Card, CardInfo, LastTry, Pin, PinFormat, PinPolicy, Slot, TokenError, TouchPolicy, Which,
 };
@@ -57,6 +61,9 @@ pub enum OpenFailure {
     /// The wrapped master did not open.
     #[error("open keyring {0}: {1}")]
     Unwrap(String, String),
+    /// The share is not the manifest's.
+    #[error("open the share of {0}")]
+    Share(String, #[source] ShareError),
     /// The master is not the manifest's.
     #[error("open keyring {0}")]
     Master(String, #[source] OpenError),
@@ -68,7 +75,7 @@ impl Explain for OpenFailure {
             Self::OtherKey { .. } => {
                 "the slot was overwritten: use another holder's YubiKey, then enrol this one again".into()
             }
-            Self::NoSlot(_) | Self::Unwrap(..) | Self::Master(..) => {
+            Self::NoSlot(_) | Self::Unwrap(..) | Self::Share(..) | Self::Master(..) => {
                 "the manifest is damaged: use its last version from git that opens".to_owned()
             }
         }
@@ -94,6 +101,34 @@ pub fn open_holder<'a>(
     Ok((Card::open(Which::Serial(holder.serial))?, holder))
 }
 
+/// Opens the keyring at this laptop: by one holder, or by as many as it takes, one YubiKey after the other.
+pub fn unlock(
+    name: &str,
+    manifest: &VerifiedManifest,
+    wanted: Option<u32>,
+    pin: &mut PinSource,
+) -> Result<OpenKeyring, Failure> {
+    if let Some(needed) = manifest.quorum() {
+        return quorum::open(name, manifest, needed, wanted, pin);
+    }
+    let (mut card, holder) = open_holder(name, manifest, wanted)?;
+    terminal::say(&format!("opening keyring {name} with YubiKey {} of {}", holder.serial, holder.name));
+    open_keyring(name, manifest, &mut card, holder, pin)
+}
+
+/// Opens the share of `holder`, of a keyring with a quorum, with ONE private-key operation.
+pub fn open_share(
+    name: &str,
+    manifest: &VerifiedManifest,
+    card: &mut Card,
+    as_holder: &Holder,
+    pin: &mut PinSource,
+) -> Result<Share, Failure> {
+    let bytes = operate(name, manifest, card, as_holder, pin)?;
+    let share = Share::recognise(manifest, as_holder.serial, bytes);
+    Ok(share.map_err(|error| OpenFailure::Share(as_holder.name.clone(), error))?)
+}
+
 /// Opens the keyring as `holder`: asks for the PIN if the key wants it, then ONE private-key operation.
 pub fn open_keyring(
     name: &str,
@@ -102,6 +137,20 @@ pub fn open_keyring(
     as_holder: &Holder,
     pin: &mut PinSource,
 ) -> Result<OpenKeyring, Failure> {
+    let master = operate(name, manifest, card, as_holder, pin)?;
+    Ok(OpenKeyring::open(manifest, master).map_err(|error| OpenFailure::Master(name.to_owned(), error))?)
+}
+
+/// What is wrapped to this holder: the master, or their share.
+fn operate(
+    name: &str,
+    manifest: &VerifiedManifest,
+    card: &mut Card,
+    as_holder: &Holder,
+    pin: &mut PinSource,
+) -> Result<MasterKey, Failure> {
+    let wrapped =
+        manifest.wrapped_for(as_holder).ok_or_else(|| OpenFailure::NoSlot(as_holder.name.clone()))?;
     let slot = slot(&as_holder.slot).ok_or_else(|| OpenFailure::NoSlot(as_holder.name.clone()))?;
     let public = key_of(manifest, as_holder).ok_or_else(|| OpenFailure::NoSlot(as_holder.name.clone()))?;
     let serial = card.serial();
@@ -121,12 +170,10 @@ pub fn open_keyring(
         let shared = card.ecdh(slot, peer, pin.as_ref(), consent, touch)?;
         Ok(Zeroizing::new(*shared.expose()))
     };
-    let master = match holder::unwrap(manifest.active_wrapped(), public, &mut ecdh) {
-        Ok(master) => master,
-        Err(UnwrapError::Token(error)) => return Err(error.into()),
-        Err(other) => return Err(OpenFailure::Unwrap(name.to_owned(), other.to_string()).into()),
-    };
-    Ok(OpenKeyring::open(manifest, master).map_err(|error| OpenFailure::Master(name.to_owned(), error))?)
+    holder::unwrap(wrapped, public, &mut ecdh).map_err(|error| match error {
+        UnwrapError::Token(error) => error.into(),
+        other => OpenFailure::Unwrap(name.to_owned(), other.to_string()).into(),
+    })
 }
 
 /// The PIN of a card, refused beforehand where asking for it makes no sense.

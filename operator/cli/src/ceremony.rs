@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use touchseal_crds::keyring::{Holder, KeyringStatus, ReplicaState, ReplicaStatus};
+use touchseal_crds::keyring::{Holder, HolderRecord, KeyringStatus, ReplicaState, ReplicaStatus};
 use touchseal_crds::{ConditionType, UnsealRequest};
 
 use crate::error::{Exit, Explain};
@@ -81,6 +81,8 @@ pub enum Outcome {
     Pending,
     /// The replica is unsealed.
     Unsealed,
+    /// The replica holds the share, and waits for other holders.
+    Counted(String),
     /// The replica refused the release.
     Refused { reason: String, message: String },
     /// The replica asks anew: with another session after a restart, or it took the release out while renewing its proof.
@@ -98,6 +100,36 @@ pub struct Sent {
     pub generation: Option<i64>,
     /// What the replica of that pod had reported before: a word from an earlier life is no answer.
     pub before: Option<ReplicaStatus>,
+    /// With a quorum, what was released is a share.
+    pub share: Option<ShareSent>,
+}
+
+/// A share that was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareSent {
+    /// YubiKey of its holder.
+    pub serial: u32,
+    /// How many holders it takes.
+    pub needed: usize,
+}
+
+impl ShareSent {
+    /// Whose shares the asking session holds, if this one is among them.
+    pub fn released(self, request: &UnsealRequest) -> Option<&[HolderRecord]> {
+        let released = request.status.as_ref()?.released.as_slice();
+        released.iter().any(|of| of.serial == self.serial).then_some(released)
+    }
+}
+
+/// How far a quorum has come, in words.
+pub fn progress(released: &[HolderRecord], needed: usize) -> String {
+    let names: Vec<_> = released.iter().map(|of| of.holder.as_str()).collect();
+    let missing = needed.saturating_sub(released.len());
+    format!(
+        "{} of {needed} needed holders released ({}); needs {missing} more",
+        released.len(),
+        names.join(", ")
+    )
 }
 
 /// What became of it, seen from the request as it is now (`None`: deleted) and the Keyring's status.
@@ -113,6 +145,9 @@ pub fn outcome(sent: &Sent, now: Option<&UnsealRequest>, keyring: Option<&Keyrin
     if nonce(request) != nonce(&sent.request) {
         return Outcome::AsksAnew;
     }
+    if let Some(share) = sent.share {
+        return share_outcome(share, request);
+    }
     // The operator takes a release out after refusing it, so one that is still there is not refused unless newly so.
     match (refusal(request), &request.spec.release) {
         (Some(refusal), release) if release.is_none() || is_new(refusal, sent) => {
@@ -120,6 +155,23 @@ pub fn outcome(sent: &Sent, now: Option<&UnsealRequest>, keyring: Option<&Keyrin
         }
         (None, None) => Outcome::AsksAnew,
         _ => Outcome::Pending,
+    }
+}
+
+fn share_outcome(share: ShareSent, request: &UnsealRequest) -> Outcome {
+    match share.released(request) {
+        // The last one was there in time: it is being opened.
+        Some(released) if released.len() >= share.needed => return Outcome::Pending,
+        Some(released) => return Outcome::Counted(progress(released, share.needed)),
+        None => {}
+    }
+    let written = request.spec.shares.iter().any(|written| written.serial == share.serial);
+    match refusal(request) {
+        _ if written => Outcome::Pending,
+        Some(refusal) => {
+            Outcome::Refused { reason: refusal.reason.clone(), message: refusal.message.clone() }
+        }
+        None => Outcome::AsksAnew,
     }
 }
 

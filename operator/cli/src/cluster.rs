@@ -17,8 +17,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
-use serde_json::json;
-use touchseal_crds::unseal_request::Release;
+use serde_json::{Value, json};
+use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{EncryptedSecret, Keyring, Recipient, UnsealRequest, names};
 
 use crate::args::Global;
@@ -104,13 +104,26 @@ impl Cluster {
     /// Writes the release into the very request that was checked: another one of its name, or one that changed since,
     /// is a conflict.
     pub fn release(&self, request: &UnsealRequest, release: &Release) -> Result<UnsealRequest, ClusterError> {
+        self.answer(request, json!({ "release": release }))
+    }
+
+    /// The same with a holder's share, beside what others have written.
+    pub fn release_share(
+        &self,
+        request: &UnsealRequest,
+        share: &ShareRelease,
+    ) -> Result<UnsealRequest, ClusterError> {
+        let mut shares = request.spec.shares.clone();
+        shares.retain(|other| other.serial != share.serial);
+        shares.push(share.clone());
+        self.answer(request, json!({ "shares": shares }))
+    }
+
+    fn answer(&self, request: &UnsealRequest, spec: Value) -> Result<UnsealRequest, ClusterError> {
         let ObjectMeta { name, namespace, uid, resource_version, .. } = request.metadata.clone();
         let (name, namespace) = (name.unwrap_or_default(), namespace.unwrap_or_default());
         let api: Api<UnsealRequest> = Api::namespaced(self.client.clone(), &namespace);
-        let patch = json!({
-            "metadata": { "uid": uid, "resourceVersion": resource_version },
-            "spec": { "release": release },
-        });
+        let patch = json!({ "metadata": { "uid": uid, "resourceVersion": resource_version }, "spec": spec });
         self.call(
             &format!("write the release into unsealrequest {namespace}/{name}"),
             api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),

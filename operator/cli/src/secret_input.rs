@@ -13,7 +13,8 @@ const MAX_BYTES: usize = 64;
 /// `--pin-fd`.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct PinArgs {
-    /// Read the PIN from this open file descriptor instead of the terminal: --pin-fd 3 3< <(pass yubikey)
+    /// Read the PIN from this open file descriptor instead of the terminal: --pin-fd 3 3< <(pass yubikey); where a quorum
+    /// is opened at one laptop, all its YubiKeys have that PIN
     #[arg(long, value_name = "FD")]
     pub pin_fd: Option<u32>,
     /// Go on although a wrong PIN would block the card: only one try is left
@@ -80,6 +81,11 @@ impl PinSource {
     /// The PIN on the descriptor is that of every YubiKey of this command.
     pub fn shared(args: &PinArgs) -> Self {
         Self { shared: true, ..Self::new(args) }
+    }
+
+    /// From here on the PIN on the descriptor is that of every YubiKey.
+    pub const fn share(&mut self) {
+        self.shared = true;
     }
 
     /// Nobody is asked on the terminal.

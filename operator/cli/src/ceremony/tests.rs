@@ -47,7 +47,7 @@ const EARLY: &str = "2026-01-01T00:00:00Z";
 const LATE: &str = "2026-01-01T00:00:09Z";
 
 fn sent(request: UnsealRequest) -> Sent {
-    Sent { request, generation: Some(2), before: None }
+    Sent { request, generation: Some(2), before: None, share: None }
 }
 
 #[test]
@@ -90,4 +90,27 @@ fn a_refusal_counts_when_it_is_of_this_release() {
     // Refused in the same words within the same second: the release that was taken out tells.
     let again = Outcome::Refused { reason: "ReleaseInvalid".into(), message: "the earlier one".into() };
     assert_eq!(seen(false, refused(Some(1), "the earlier one")), again);
+}
+
+#[test]
+fn a_share_counts_once_the_replica_says_so() {
+    let share = ShareSent { serial: 1, needed: 2 };
+    let sent = Sent { share: Some(share), ..sent(request("u", "n", false, json!([]))) };
+    let now = |released: Value, shares: Value, conditions: Value| {
+        let mut now = serde_json::to_value(request("u", "n", false, conditions)).unwrap();
+        now["status"]["released"] = released;
+        now["spec"]["shares"] = shares;
+        outcome(&sent, Some(&serde_json::from_value(now).unwrap()), None)
+    };
+    let of = |serial: u32| json!({ "holder": format!("h{serial}"), "serial": serial });
+    let written = json!([{ "nonce": "n", "revision": 1, "holder": "h1", "serial": 1, "encapsulatedKey": "", "ciphertext": "" }]);
+    let counted = |words: &str| Outcome::Counted(words.to_owned());
+    let one = counted("1 of 2 needed holders released (h1); needs 1 more");
+    assert_eq!(now(json!([of(1)]), written.clone(), json!([])), one);
+    assert_eq!(now(json!([of(2), of(1)]), json!([]), json!([])), Outcome::Pending, "it is being opened");
+    assert_eq!(now(json!([of(2)]), written.clone(), json!([])), Outcome::Pending, "only another's is there");
+    assert_eq!(now(json!([]), written, refused(None, "of another")), Outcome::Pending);
+    let no = Outcome::Refused { reason: "ReleaseInvalid".into(), message: "no".into() };
+    assert_eq!(now(json!([]), json!([]), refused(None, "no")), no);
+    assert_eq!(now(json!([]), json!([]), json!([])), Outcome::AsksAnew);
 }

@@ -7,6 +7,7 @@ mod enrol;
 mod holders;
 mod new_key;
 mod public_key;
+mod quorum;
 mod refused;
 mod remove_holder;
 mod retire;
@@ -36,6 +37,8 @@ pub enum Command {
     RemoveHolder(remove_holder::RemoveHolderArgs),
     /// Add a key generation, endorsed by the present one, which goes on opening what it opened
     Rotate(rotate::RotateArgs),
+    /// Set how many holders it takes to open a keyring
+    Quorum(quorum::QuorumArgs),
     /// Drop an older key generation, once nothing needs it any more
     Retire(retire::RetireArgs),
     /// Verify a manifest and show its fingerprint, holders and key generations
@@ -50,6 +53,7 @@ pub fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Holders(args) => holders::run(args, global),
         Command::RemoveHolder(args) => remove_holder::run(args, global),
         Command::Rotate(args) => rotate::run(args, global),
+        Command::Quorum(args) => quorum::run(args, global),
         Command::Retire(args) => retire::run(args, global),
         Command::Show(args) => show::run(args, global),
     }

@@ -126,8 +126,7 @@ impl FoundKeyring {
 
     /// The PIN is gone when this returns.
     fn touch(&self, args: &KeyArgs) -> Result<OpenKeyring, Failure> {
-        let (mut card, holder) = card::open_holder(&self.name, &self.manifest, args.serial)?;
-        card::open_keyring(&self.name, &self.manifest, &mut card, holder, &mut PinSource::new(&args.pin))
+        card::unlock(&self.name, &self.manifest, args.serial, &mut PinSource::new(&args.pin))
     }
 }
 

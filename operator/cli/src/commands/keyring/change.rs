@@ -106,17 +106,10 @@ impl Change {
         &self.path
     }
 
-    /// A holder opens it, if it is accepted: one private-key operation.
+    /// A holder opens it, if it is accepted, or as many as it takes: one private-key operation each.
     pub fn open(&self, serial: Option<u32>, pin: &mut PinSource) -> Result<OpenKeyring, Failure> {
         self.accept()?;
-        let (mut card, holder) = card::open_holder(self.name(), self.manifest(), serial)?;
-        terminal::say(&format!(
-            "opening keyring {} with YubiKey {} of {}",
-            self.name(),
-            holder.serial,
-            holder.name
-        ));
-        card::open_keyring(self.name(), self.manifest(), &mut card, holder, pin)
+        card::unlock(self.name(), self.manifest(), serial, pin)
     }
 
     /// Verifies the edited manifest, shows what changed, writes it and remembers it. Returns whether it was written.

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use touchseal_crds::keyring::Holder;
 use touchseal_keyring::manifest;
 use touchseal_token::{Card, Which};
 
+use super::enrol;
 use super::new_key::{self, NewKeyArgs};
 use crate::args::Global;
 use crate::duration::now;
@@ -21,6 +23,12 @@ pub struct CreateArgs {
     name: String,
     #[command(flatten)]
     key: NewKeyArgs,
+    /// Another holder, whose YubiKey is plugged in too, or afterwards; may be given several times
+    #[arg(long, value_name = "NAME")]
+    and_holder: Vec<String>,
+    /// How many holders it takes to open the keyring
+    #[arg(long, value_name = "NUMBER", requires = "and_holder", value_parser = clap::value_parser!(u32).range(2..))]
+    quorum: Option<u32>,
     #[command(flatten)]
     pin: PinArgs,
     /// Where to write the manifest; default: NAME.keyring.yaml
@@ -36,6 +44,10 @@ pub struct CreateArgs {
 enum CreateError {
     #[error("{0:?} cannot be the name of a Kubernetes object")]
     Name(String),
+    #[error("a quorum of {0} cannot be met: {1} holders are named")]
+    Quorum(u32, usize),
+    #[error("two holders are named {0}")]
+    NameTwice(String),
     #[error("make the manifest")]
     Edit(#[from] manifest::EditError),
     #[error("verify the new manifest")]
@@ -50,12 +62,18 @@ impl Explain for CreateError {
             Self::Name(_) => {
                 "use lower-case letters, digits, - and .; begin and end with a letter or digit".to_owned()
             }
+            Self::Quorum(..) => "name more: --and-holder NAME".to_owned(),
+            Self::NameTwice(_) => "give each holder a name of their own".to_owned(),
             _ => "this is a bug in touchseal: please report it".to_owned(),
         }
     }
 
     fn exit(&self) -> Exit {
-        if matches!(self, Self::Name(_)) { Exit::Usage } else { Exit::Failed }
+        if matches!(self, Self::Name(_) | Self::Quorum(..) | Self::NameTwice(_)) {
+            Exit::Usage
+        } else {
+            Exit::Failed
+        }
     }
 }
 
@@ -66,16 +84,20 @@ pub fn run(args: &CreateArgs, global: &Global) -> Result<(), Failure> {
         return Err(CreateError::Name(args.name.clone()).into());
     }
     new_key::check_name(&args.key)?;
+    check_holders(args)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.keyring.yaml", args.name)));
     let existing = if args.force { Existing::Replace } else { Existing::Refuse };
     files::check_place(&out, existing)?;
     let mut known = Store::open()?;
 
+    let mut pin = PinSource::new(&args.pin);
     let mut card = Card::open(args.key.serial.map_or(Which::Only, Which::Serial))?;
-    let holder = new_key::make_holder(&args.name, &mut card, &args.key, &mut PinSource::new(&args.pin))?;
+    let holder = new_key::make_holder(&args.name, &mut card, &args.key, &mut pin)?;
+    drop(card);
     let (serial, slot) = (holder.serial, holder.slot.clone());
+    let holders = with_others(args, holder, &mut pin)?;
     let written = || -> Result<String, Failure> {
-        let (spec, open) = manifest::create(vec![holder], &now()).map_err(CreateError::Edit)?;
+        let (spec, open) = manifest::create_with(holders, args.quorum, &now()).map_err(CreateError::Edit)?;
         open.seal();
         let verified = manifest::verify(&spec).map_err(CreateError::Verify)?;
         let text = manifest_file::render(&args.name, &spec).map_err(CreateError::Render)?;
@@ -93,6 +115,46 @@ pub fn run(args: &CreateArgs, global: &Global) -> Result<(), Failure> {
     output::print(&format!("keyring {} created\nfingerprint {fingerprint}\n", args.name))?;
     terminal::say(&next_steps(&args.name, &out.display().to_string(), serial, &slot));
     Ok(())
+}
+
+/// Who is named, before anything is done on a YubiKey.
+fn check_holders(args: &CreateArgs) -> Result<(), Failure> {
+    let mut names = vec![&args.key.holder];
+    for name in &args.and_holder {
+        new_key::check_name(&NewKeyArgs { holder: name.clone(), ..args.key.clone() })?;
+        if names.contains(&name) {
+            return Err(CreateError::NameTwice(name.clone()).into());
+        }
+        names.push(name);
+    }
+    match args.quorum {
+        Some(quorum) if usize::try_from(quorum).is_ok_and(|quorum| quorum > names.len()) => {
+            Err(CreateError::Quorum(quorum, names.len()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keys of the other holders, each on a YubiKey that has no part in the keyring yet: with a quorum from the beginning, its
+/// master is never wrapped whole.
+fn with_others(args: &CreateArgs, first: Holder, pin: &mut PinSource) -> Result<Vec<Holder>, Failure> {
+    let mut holders = vec![first];
+    if !args.and_holder.is_empty() {
+        pin.share();
+    }
+    for name in &args.and_holder {
+        let mut card = enrol::new_card(&holders, None)?;
+        terminal::say(&format!("enrolling YubiKey {} for {name}", card.serial()));
+        let key = NewKeyArgs {
+            holder: name.clone(),
+            serial: None,
+            slot: None,
+            use_existing: false,
+            ..args.key.clone()
+        };
+        holders.push(new_key::make_holder(&args.name, &mut card, &key, pin)?);
+    }
+    Ok(holders)
 }
 
 fn next_steps(name: &str, file: &str, serial: u32, slot: &str) -> String {

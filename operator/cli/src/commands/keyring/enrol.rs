@@ -120,7 +120,7 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
 
 /// A key on a YubiKey that is plugged in.
 fn on_card(change: &Change, args: &EnrolArgs, pin: &mut PinSource) -> Result<Holder, Failure> {
-    let mut card = new_card(change.manifest(), args.key.serial)?;
+    let mut card = new_card(&change.manifest().spec().holders, args.key.serial)?;
     terminal::say(&format!("enrolling YubiKey {} for {}", card.serial(), args.key.holder));
     let mut own = args.new_pin_fd.map(|fd| PinSource::new(&PinArgs { pin_fd: Some(fd), ..args.pin }));
     let new = new_key::make_holder(change.name(), &mut card, &args.key, own.as_mut().unwrap_or(pin))?;
@@ -138,12 +138,12 @@ fn check_key(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError
 }
 
 /// The YubiKey to enrol; with only one port it is plugged in after the other one did its part.
-fn new_card(manifest: &VerifiedManifest, wanted: Option<u32>) -> Result<Card, Failure> {
+pub(super) fn new_card(holders: &[Holder], wanted: Option<u32>) -> Result<Card, Failure> {
     let deadline = Instant::now() + SWAP_TIME;
     let mut asked = false;
     loop {
         let present: Vec<u32> = card::present()?.iter().map(|card| card.serial).collect();
-        if let Some(serial) = choose_new(&manifest.spec().holders, &present, wanted)? {
+        if let Some(serial) = choose_new(holders, &present, wanted)? {
             return Ok(Card::open(Which::Serial(serial))?);
         }
         if Instant::now() >= deadline {

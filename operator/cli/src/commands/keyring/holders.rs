@@ -72,7 +72,8 @@ fn rows(holders: &[Holder], status: Option<&KeyringStatus>) -> Vec<Row> {
         replicas.filter_map(|replica| replica.unsealed_by.as_ref()).chain(newest)
     };
     let of = |holder: &Holder, record: &UnsealRecord| {
-        record.serial == holder.serial && record.holder == holder.name
+        let is = |serial, name: &str| serial == holder.serial && name == holder.name;
+        is(record.serial, &record.holder) || record.with.iter().any(|with| is(with.serial, &with.holder))
     };
     let row = |holder: &Holder| Row {
         last_use: records().filter(|record| of(holder, record)).map(|record| record.at.0).max(),

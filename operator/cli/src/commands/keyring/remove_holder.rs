@@ -29,12 +29,17 @@ enum RemoveError {
     NoSuchHolder(String, Vec<String>),
     #[error("{0} is the only holder: without any nobody opens the keyring again")]
     Last(String),
+    #[error("it takes {1} holders to open the keyring: without {0} there would be fewer")]
+    Quorum(String, usize),
 }
 
 impl Explain for RemoveError {
     fn hint(&self) -> String {
         match self {
             Self::NoSuchHolder(_, there) => format!("its holders are {}", there.join(", ")),
+            Self::Quorum(..) => {
+                "enrol another YubiKey first, or lower the number: touchseal keyring quorum".to_owned()
+            }
             Self::Last(_) => "enrol another YubiKey first: touchseal keyring enrol".to_owned(),
         }
     }
@@ -42,7 +47,7 @@ impl Explain for RemoveError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoSuchHolder(..) => Exit::Failed,
-            Self::Last(_) => Exit::Refused,
+            Self::Last(_) | Self::Quorum(..) => Exit::Refused,
         }
     }
 }
@@ -88,7 +93,11 @@ fn check(manifest: &VerifiedManifest, holder: &str) -> Result<(), RemoveError> {
     if !holders.iter().any(|one| one.name == holder) {
         return Err(RemoveError::NoSuchHolder(holder.to_owned(), names()));
     }
-    if holders.len() == 1 { Err(RemoveError::Last(holder.to_owned())) } else { Ok(()) }
+    match manifest.quorum() {
+        Some(needed) if holders.len() <= needed => Err(RemoveError::Quorum(holder.to_owned(), needed)),
+        _ if holders.len() == 1 => Err(RemoveError::Last(holder.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// What removal does not do, in plain words.
@@ -126,6 +135,14 @@ mod tests {
         assert_eq!(check(&two, "anna"), Ok(()));
         let unknown = check(&two, "carl").unwrap_err();
         assert_eq!(unknown.hint(), "its holders are anna, ben");
+    }
+
+    #[test]
+    fn a_quorum_goes_on_being_met() {
+        let two = vec![holder("anna", 1), holder("ben", 2)];
+        let (spec, _) = manifest::create_with(two, Some(2), "2026-01-01T00:00:00Z").unwrap();
+        let two = manifest::verify(&spec).unwrap();
+        assert_eq!(check(&two, "anna"), Err(RemoveError::Quorum("anna".to_owned(), 2)));
     }
 
     #[test]

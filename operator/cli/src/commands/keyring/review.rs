@@ -19,6 +19,9 @@ pub fn difference(name: &str, before: &KeyringSpec, after: &KeyringSpec) -> Stri
 
 fn lines(spec: &KeyringSpec) -> String {
     let mut out = format!("revision {}\n", spec.revision);
+    if let Some(quorum) = spec.quorum {
+        out.push_str(&format!("quorum {quorum} of {}\n", spec.holders.len()));
+    }
     spec.holders.iter().for_each(|one| out.push_str(&format!("{}\n", holder(one))));
     spec.generations.iter().for_each(|one| out.push_str(&format!("{}\n", generation(one, spec))));
     out.push_str(&format!("signature {}\n", short(&spec.signature)));
@@ -40,8 +43,10 @@ fn generation(entry: &KeyGeneration, spec: &KeyringSpec) -> String {
         (None, several) => format!("{} holders", several.len()),
     };
     let KeyGeneration { number, state, created_at, verify_key, .. } = entry;
+    let shares = entry.shares.len();
     let wrapped = match &entry.wrapped {
         Some(wrapped) => format!("wrapped to {to}: {}", short(last_body_line(wrapped))),
+        None if shares > 0 => format!("split into {shares} shares"),
         None => "its master is gone".to_owned(),
     };
     format!("generation {number}: {state:?}, made {created_at}, verify key {verify_key}, {wrapped}")
@@ -86,6 +91,13 @@ mod tests {
         assert!(!text.contains(&edited.signature) && text.contains(&edited.signature[..SHOWN]), "{text}");
         assert!(text.lines().count() < 12, "{text}");
 
+        let (ben, open) =
+            (manifest::verify(&edited).unwrap(), open.reopen(&manifest::verify(&edited).unwrap()).unwrap());
+        let text = difference("main", &edited, &manifest::set_quorum(&ben, &open, Some(2)).unwrap());
+        has(&text, "+quorum 2 of 2", "");
+        has(&text, "+generation 1: Active", "split into 2 shares");
+
+        let open = open.reopen(&verified).unwrap();
         let (rotated, both) = manifest::rotate(&verified, &open, TIME).unwrap();
         let text = difference("main", &spec, &rotated);
         has(&text, "-generation 1: Active", "wrapped to 1 holder: ");

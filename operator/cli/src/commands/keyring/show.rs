@@ -85,6 +85,10 @@ fn text(name: &str, manifest: &VerifiedManifest, wide: bool) -> String {
         manifest.id(),
         spec.revision
     );
+    if let Some(quorum) = spec.quorum {
+        let all = spec.holders.len();
+        out = out.replacen("\n\n", &format!("\nquorum       {quorum} of {all} holders open it\n\n"), 1);
+    }
     let mut holders = Table::new(&["HOLDER", "YUBIKEY", "SLOT", "PIN", "TOUCH", "RECIPIENT"]);
     for holder in &spec.holders {
         let (pin, touch) = policies(holder);
@@ -114,6 +118,11 @@ fn text(name: &str, manifest: &VerifiedManifest, wide: bool) -> String {
 
 /// What is wrong with a valid keyring.
 pub fn warning(manifest: &VerifiedManifest) -> Option<String> {
+    if let Some(needed) = manifest.quorum() {
+        return (needed == manifest.spec().holders.len()).then(|| {
+            format!("all {needed} YubiKeys are needed to open this keyring; if one is lost or breaks, so is everything encrypted: enrol another one")
+        });
+    }
     match manifest.spec().holders.as_slice() {
         [only] => Some(format!(
             "only YubiKey {} opens this keyring; if it is lost or breaks, so is everything encrypted: enrol a second one",
@@ -140,6 +149,7 @@ fn value(name: &str, manifest: &VerifiedManifest) -> Value {
         "id": manifest.id().to_string(),
         "revision": spec.revision,
         "holders": spec.holders,
+        "quorum": spec.quorum.unwrap_or(1),
         "generations": generations,
         "warnings": warning(manifest).into_iter().collect::<Vec<_>>(),
     })
@@ -175,6 +185,14 @@ mod tests {
         twice.serial = 1;
         assert!(warning(&keyring(vec![holder("anna", 1), twice])).is_some());
         assert_eq!(warning(&keyring(vec![holder("anna", 1), holder("ben", 2)])), None);
+        let quorum = |count: u32| {
+            let holders = (1..=count).map(|serial| holder(&format!("h{serial}"), serial)).collect();
+            manifest::verify(&manifest::create_with(holders, Some(2), "2026-01-01T00:00:00Z").unwrap().0)
+                .unwrap()
+        };
+        assert!(warning(&quorum(2)).is_some_and(|said| said.contains("all 2 YubiKeys are needed")));
+        assert_eq!(warning(&quorum(3)), None);
+        assert!(text("main", &quorum(3), false).contains("\nquorum       2 of 3 holders open it\n"));
     }
 
     #[test]

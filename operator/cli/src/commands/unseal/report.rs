@@ -14,6 +14,8 @@ use crate::output::{self, Format, Table};
 pub enum Told {
     /// The replica says that it is unsealed.
     Unsealed,
+    /// The replica holds this holder's share, and waits for other holders.
+    Counted(String),
     /// The replica refused the release.
     Refused(String),
     /// The request is not an honest operator's: nothing was sealed to it.
@@ -59,6 +61,7 @@ impl Told {
     fn words(&self) -> (&'static str, &str) {
         match self {
             Self::Unsealed => ("Unsealed", ""),
+            Self::Counted(progress) => ("Counted", progress),
             Self::Refused(why) => ("Refused", why),
             Self::Forged(why) => ("NotAnswered", why),
             Self::NotTrusted(why) => ("NotAnswered", why),
@@ -78,7 +81,7 @@ impl Told {
     /// How it counts: the exit code it alone would give, and what to do next.
     const fn verdict(&self) -> Option<(Exit, &'static str)> {
         match self {
-            Self::Unsealed | Self::Stale(_) => None,
+            Self::Unsealed | Self::Counted(_) | Self::Stale(_) => None,
             Self::Forged(_) => Some((
                 Exit::Refused,
                 "nothing was sealed to it; find out who made that request, and check --operator-namespace and --service-account",
@@ -163,7 +166,7 @@ pub fn ending(ended: Result<(), Failure>, lines: &[Line]) -> Result<(), Failure>
     }
 }
 
-/// Success only when every replica that waits was unsealed; the gravest result decides the exit code.
+/// Success only when every replica that waits was unsealed, or counts this holder's share; the gravest result decides the exit code.
 pub fn verdict(lines: &[Line]) -> Result<(), Failure> {
     let waiting = lines.iter().filter(|line| !matches!(line.result, Told::Stale(_))).count();
     let unsealed = lines.iter().filter(|line| line.result == Told::Unsealed).count();

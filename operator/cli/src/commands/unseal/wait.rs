@@ -72,6 +72,7 @@ impl Pending {
         match outcome {
             Outcome::Pending => None,
             Outcome::Unsealed => Some(Told::Unsealed),
+            Outcome::Counted(progress) => Some(Told::Counted(progress)),
             Outcome::AsksAnew => Some(Told::AsksAnew),
             Outcome::Refused { reason, message } => Some(Told::Refused(format!("{reason}: {message}"))),
             Outcome::Gone => {

@@ -62,7 +62,10 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
         now: seconds(now),
     };
     let drain = consumers.known.then(|| drain::judge(&consumers.pods, &given));
+    let known = entry.history.clone();
     drain::settle(&mut entry, drain.as_ref(), unsure.is_none(), now);
+    // What was left is kept for a while from now on; that is decided on by the entry as it is now.
+    let kept = (entry.history != known && !observed.others.is_empty()).then(|| later(now, 1));
     let restart =
         rotation.and_then(|r| r.rollout) == Some(Rollout::Restart) && object.spec.suspend != Some(true);
     if restart {
@@ -72,7 +75,7 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
         drain.as_ref().and_then(|d| Timestamp::from_second(i64::from(d.refreshed?)).ok()).map(Time);
     // A write that was decided on is seen the next time.
     let arrived = arriving.then(|| heard.max(later(now, 1)));
-    decision.look_again([refreshed, arrived].into_iter().flatten());
+    decision.look_again([refreshed, arrived, kept].into_iter().flatten());
 
     let before = decision.status.take().or_else(|| object.status.clone()).unwrap_or_default();
     let mut next = before.clone();

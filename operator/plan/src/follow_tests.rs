@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use touchseal_crds::encrypted_secret::Target;
-use touchseal_crds::rotation::Rotation;
+use touchseal_crds::rotation::{Delivery, Rotation};
 use touchseal_crds::{EncryptedSecret, EncryptedSecretSpec};
 
 use super::*;
@@ -403,4 +403,19 @@ fn a_secret_that_an_unseen_pod_may_name_does_not_go() {
     assert!(Consumers { blind: true, ..seen.clone() }.may_use("app-g1"));
     assert!(Consumers { known: false, ..seen.clone() }.may_use("app-g1"));
     assert!(Consumers { pods: vec![pod(How::Env, 1500)], ..seen }.may_use("app"));
+}
+
+#[test]
+fn what_is_kept_for_those_who_have_left_is_looked_at_again_when_they_have() {
+    let mut world = World::rotated(None);
+    let roles = [("touchseal.dev/role", "previous"), ("touchseal.dev/secret-generation", "1")];
+    let annotations = roles.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let secret = OurSecret { annotations, ..OurSecret::default() };
+    world.others = vec![Other { name: "app-previous".to_owned(), secret }];
+    (world.object.spec.rotation.as_mut().unwrap().delivery, world.sealed) = (Some(Delivery::Previous), false);
+    world.step(2500);
+    world.consumers.pods.clear();
+    assert_eq!(world.step(2700).again, Some(at(2701)));
+    assert_eq!(world.noted(), [None, Some(2700)]);
+    assert_eq!(world.step(2701).again, Some(at(2700 + 3600)), "an hour, unless it is asked for otherwise");
 }

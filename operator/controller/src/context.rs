@@ -14,6 +14,7 @@ use crate::pods::Pods;
 use crate::rollout::Rollouts;
 use crate::secrets::{Key, Secrets};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 use crate::watches::Watches;
 
 /// Shared by all reconciles.
@@ -26,6 +27,8 @@ pub struct Context {
     pub secrets: Arc<Secrets>,
     /// Secret generations.
     pub ledger: Ledger,
+    /// Names that workloads' templates have.
+    pub templates: Templates,
     /// Where documents are opened.
     pub desk: Desk,
     /// Watches on demand.

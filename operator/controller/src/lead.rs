@@ -28,6 +28,7 @@ use crate::pods::Pods;
 use crate::rollout::Rollouts;
 use crate::secrets::{self, Key, Secrets};
 use crate::telemetry::Metrics;
+use crate::templates::Templates;
 use crate::watches::Watches;
 use crate::{lists, recipients, reconcile, words};
 
@@ -100,6 +101,7 @@ impl Lead {
             keys: Arc::clone(&self.keys),
             secrets: Arc::clone(&secrets),
             ledger,
+            templates: Templates::default(),
             desk: Desk::default(),
             watches: Arc::clone(watches),
             pods: Arc::clone(pods),

@@ -1,13 +1,22 @@
 //! Which Secrets the pod templates of a namespace's workloads name. Asked only when an old Secret is about to go: a workload
 //! without pods, or an older revision of one, may still need it. Reads only.
+//!
+//! One pass over a namespace serves all its objects: what a template named not long ago stays without asking again, and only
+//! before something goes is everything looked at anew.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Everything that makes pods from a template.
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
+    ("", "ReplicationController", "replicationcontrollers"),
     ("apps", "Deployment", "deployments"),
     ("apps", "StatefulSet", "statefulsets"),
     ("apps", "DaemonSet", "daemonsets"),
@@ -17,24 +26,69 @@ const KINDS: [(&str, &str, &str); 6] = [
 ];
 /// Objects of one page.
 const PAGE: u32 = 100;
+/// How long a name that was seen in a template keeps its Secret. Longer than it takes until it is asked for again
+/// (`LOOK_AGAIN` in `plan/deliver`) would keep it for ever.
+const BELIEVED: Duration = Duration::from_secs(590);
 
-/// Which of these names stand in a template; ReplicaSets are the revision history of Deployments and count as well.
-///
-/// # Errors
-/// A kind cannot be listed: then nobody knows.
-pub async fn named(client: &Client, namespace: &str, names: &[&str]) -> Result<Vec<String>, kube::Error> {
-    let mut found: Vec<String> = Vec::new();
+/// What the last pass over each namespace found.
+#[derive(Default)]
+pub struct Templates(Mutex<HashMap<String, Pass>>);
+
+struct Pass {
+    began: Instant,
+    named: HashSet<String>,
+}
+
+impl Pass {
+    fn is_believed(&self, now: Instant) -> bool {
+        now.duration_since(self.began) < BELIEVED
+    }
+}
+
+impl Templates {
+    /// Which of these names stand in a template; ReplicaSets are the revision history of Deployments and count as well.
+    /// `ours` tells the names worth remembering for others that will ask.
+    ///
+    /// # Errors
+    /// A kind cannot be listed: then nobody knows.
+    pub async fn named(
+        &self,
+        client: &Client,
+        namespace: &str,
+        names: &[&str],
+        ours: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, kube::Error> {
+        let mut passes = self.0.lock().await;
+        let now = Instant::now();
+        passes.retain(|_, pass| pass.is_believed(now));
+        let all_named = |pass: &Pass| names.iter().all(|name| pass.named.contains(*name));
+        if !passes.get(namespace).is_some_and(all_named) {
+            let wanted = |text: &str| names.contains(&text) || ours(text);
+            let named = look(client, namespace, wanted).await?;
+            passes.insert(namespace.to_owned(), Pass { began: now, named });
+        }
+        let pass = passes.get(namespace);
+        Ok(names
+            .iter()
+            .filter(|n| pass.is_some_and(|p| p.named.contains(**n)))
+            .map(|n| (*n).to_owned())
+            .collect())
+    }
+}
+
+async fn look(
+    client: &Client,
+    namespace: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<HashSet<String>, kube::Error> {
+    let mut found = HashSet::new();
     for (group, kind, plural) in KINDS {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let mut page = ListParams::default().limit(PAGE);
         loop {
             let list = api.list(&page).await?;
-            for object in &list.items {
-                found.extend(
-                    names.iter().filter(|name| is_in(&object.data["spec"], name)).map(|n| (*n).to_owned()),
-                );
-            }
+            list.items.iter().for_each(|object| texts(&object.data["spec"], &wanted, &mut found));
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),
                 None => break,
@@ -44,13 +98,13 @@ pub async fn named(client: &Client, namespace: &str, names: &[&str]) -> Result<V
     Ok(found)
 }
 
-/// Whether a text anywhere in it is this name: rather one Secret kept too long than one that is needed deleted.
-fn is_in(value: &Value, name: &str) -> bool {
+/// The wanted texts anywhere in it: rather one Secret kept too long than one that is needed deleted.
+fn texts(value: &Value, wanted: &impl Fn(&str) -> bool, found: &mut HashSet<String>) {
     match value {
-        Value::String(text) => text == name,
-        Value::Array(items) => items.iter().any(|item| is_in(item, name)),
-        Value::Object(fields) => fields.values().any(|field| is_in(field, name)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) if wanted(text) => drop(found.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, wanted, found)),
+        Value::Object(fields) => fields.values().for_each(|field| texts(field, wanted, found)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -59,6 +113,47 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::lists::tests::client;
+
+    fn is_in(value: &Value, name: &str) -> bool {
+        let mut found = HashSet::new();
+        texts(value, &|text| text == name, &mut found);
+        found.contains(name)
+    }
+
+    #[tokio::test]
+    async fn one_pass_serves_what_all_objects_of_a_namespace_hold_back() {
+        let (client, asked) = client();
+        let templates = Templates::default();
+        let began = Instant::now();
+        let named = ["a-g1", "b-g1"].map(str::to_owned).into();
+        templates.0.lock().await.insert("apps".to_owned(), Pass { began, named });
+        for names in [&["a-g1"][..], &["b-g1"], &["a-g1", "b-g1"]] {
+            assert_eq!(templates.named(&client, "apps", names, |_| false).await.unwrap(), names);
+        }
+        assert_eq!(asked.lock().unwrap().len(), 0);
+        // Before something goes everything is looked at, each kind once; now nothing is named any more.
+        for (namespace, names) in [("apps", &["a-g1", "c-g1"][..]), ("apps", &["a-g1"]), ("other", &["b-g1"])]
+        {
+            assert!(templates.named(&client, namespace, names, |_| false).await.unwrap().is_empty());
+            let asked = std::mem::take(&mut *asked.lock().unwrap());
+            assert_eq!(asked.len(), KINDS.len(), "{asked:?}");
+            for (_, _, plural) in KINDS {
+                assert!(
+                    asked.iter().any(|(uri, _)| uri.contains(&format!("/{namespace}/{plural}?"))),
+                    "{plural}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_named_is_looked_for_again_before_its_object_asks_again() {
+        let began = Instant::now();
+        let pass = Pass { began, named: HashSet::new() };
+        assert!(pass.is_believed(began + Duration::from_secs(500)));
+        assert!(!pass.is_believed(began + Duration::from_secs(600)));
+    }
 
     #[test]
     fn a_name_is_found_wherever_a_template_can_have_it() {

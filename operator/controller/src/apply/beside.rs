@@ -12,7 +12,7 @@ use touchseal_plan::{AliasWrite, Decision, Expected, Removal, Removed, Reown};
 use super::{ApplyError, failed, owner};
 use crate::context::Context;
 use crate::secrets::Key;
-use crate::{observe, templates, words};
+use crate::{observe, words};
 
 /// Carries out what a decision says of it.
 ///
@@ -98,7 +98,8 @@ async fn kept(context: &Context, namespace: &str, removals: &[Removal]) -> Vec<S
     if asked.is_empty() {
         return Vec::new();
     }
-    match templates::named(&context.client, namespace, &asked).await {
+    let ours = |name: &str| context.secrets.get(&(namespace.to_owned(), name.to_owned())).is_some();
+    match context.templates.named(&context.client, namespace, &asked, ours).await {
         Ok(named) => named,
         Err(error) => {
             let problem = words::of(&error);

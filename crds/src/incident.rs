@@ -107,9 +107,18 @@ pub struct IncidentStatus {
     /// How many Secret keys are in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<IncidentTotals>,
-    /// What is not safe yet: removed, exposed, draining, unknown, by namespace and name; the first 500.
+    /// What is not safe yet: removed, exposed, draining, unknown, by namespace and name; at most 500.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<Remaining>,
+    /// How many more remain that have no place in the list; the totals count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<i32>,
+    /// With `matchLabels`, the EncryptedSecrets that ever matched, as `namespace/name`: they stay selected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selected: Vec<String>,
+    /// True where more must be remembered than there is room for: it does not close by itself any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<bool>,
     /// When nothing remained, or a person closed it. It stays closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]
@@ -138,7 +147,8 @@ pub struct Remaining {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Secret key; `*` where the EncryptedSecret was never served and its keys are not known.
+    /// Secret key; `*` where its keys are not known: the EncryptedSecret was never served, or keys taken out of it are
+    /// forgotten.
     pub key: String,
     /// What it waits for.
     pub state: RemainingState,

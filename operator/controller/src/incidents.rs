@@ -1,14 +1,16 @@
 //! Follows Incidents: judges each open one by the ledger whenever an EncryptedSecret or an Incident changed, at most about
 //! once a second, and writes its status where that changed. Needs no key: rotations are told apart by what was recorded.
+//! Each time it notes in the ledger which EncryptedSecrets are gone, for an Incident that is opened later asks since when.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -17,11 +19,12 @@ use tokio::time::Instant;
 use touchseal_crds::incident::Remaining;
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{EncryptedSecret, Incident, IncidentStatus};
+use touchseal_plan::LedgerEntry;
 use touchseal_plan::incident::{Followed, Outcome, Record, judge};
 
 use crate::events::Events;
 use crate::ledger::{Ledger, LedgerError};
-use crate::secrets::newer;
+use crate::secrets::{Key, newer};
 use crate::telemetry::{IncidentLabel, Metrics};
 use crate::{lists, merge, observe, reconcile, words};
 
@@ -38,6 +41,8 @@ pub struct Incidents {
     metrics: Arc<Metrics>,
     /// As last seen, by name.
     known: HashMap<String, Known>,
+    /// All ConfigMaps of the ledger are known.
+    discovered: bool,
     /// Collected during a list: what is not in it is gone.
     listed: Option<HashMap<String, Known>>,
 }
@@ -60,7 +65,7 @@ enum RoundError {
 impl Incidents {
     /// Nothing known yet.
     pub fn new(client: Client, ledger: Ledger, events: Events, metrics: Arc<Metrics>) -> Incidents {
-        Incidents { client, ledger, events, metrics, known: HashMap::new(), listed: None }
+        Incidents { client, ledger, events, metrics, known: HashMap::new(), discovered: false, listed: None }
     }
 
     /// Runs until the process ends. `news` ticks whenever one of `objects` changed.
@@ -140,11 +145,12 @@ impl Incidents {
 
     /// Judges every open incident once.
     async fn round(&mut self, objects: &Store<EncryptedSecret>) -> Result<(), RoundError> {
+        let now = reconcile::now();
+        let gone = self.note_ends(objects, &now).await?;
         if self.listed.is_some() || self.known.values().all(|known| is_over(&known.incident)) {
             return Ok(());
         }
-        let followed = self.gather(objects).await?;
-        let now = reconcile::now();
+        let followed = self.gather(objects, gone).await?;
         let mut trouble = Ok(());
         for (name, known) in &mut self.known {
             let incident = &known.incident;
@@ -166,15 +172,43 @@ impl Incidents {
         trouble
     }
 
-    /// What the ledger has of every EncryptedSecret there is.
-    async fn gather(&self, objects: &Store<EncryptedSecret>) -> Result<Vec<Followed>, LedgerError> {
-        let mut followed = Vec::new();
+    /// What the ledger has of the EncryptedSecrets that are gone.
+    async fn note_ends(
+        &mut self,
+        objects: &Store<EncryptedSecret>,
+        now: &Time,
+    ) -> Result<Vec<(Key, LedgerEntry)>, LedgerError> {
+        if !self.discovered {
+            self.ledger.discover().await?;
+            self.discovered = true;
+        }
+        let there = |(namespace, name): &Key| objects.get(&ObjectRef::new(name).within(namespace)).is_some();
+        self.ledger.note_ends(there, now).await
+    }
+
+    /// What the ledger has of every EncryptedSecret that it or the cluster knows.
+    async fn gather(
+        &self,
+        objects: &Store<EncryptedSecret>,
+        gone: Vec<(Key, LedgerEntry)>,
+    ) -> Result<Vec<Followed>, LedgerError> {
+        let ended = |((namespace, name), entry): (Key, LedgerEntry)| Followed {
+            record: Some(Record::from(&entry)),
+            labels: BTreeMap::new(),
+            created: entry.since,
+            ended: entry.ended,
+            consumers_known: false,
+            namespace,
+            name,
+        };
+        let mut followed: Vec<Followed> = gone.into_iter().map(ended).collect();
         for object in objects.state() {
             let (namespace, name) = observe::key(&object);
             let entry = self.ledger.get(&namespace, &name).await?;
             let consumers = object.status.as_ref().and_then(|status| status.consumers.as_ref());
             followed.push(Followed {
                 record: entry.as_ref().map(Record::from),
+                ended: None,
                 labels: object.labels().clone(),
                 created: object.creation_timestamp().unwrap_or_else(reconcile::now),
                 consumers_known: consumers.is_none_or(|consumers| consumers.known),

@@ -9,21 +9,27 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_plan::LedgerEntry;
 use touchseal_plan::entry::SHRUNK;
 
+use crate::secrets::Key;
 use crate::words;
 
+/// Beginning of the name of every ConfigMap of the ledger.
+const PREFIX: &str = "touchseal-ledger-";
 /// How many ConfigMaps hold the ledger of one namespace; a tenant can fill nobody's but its own. Part of the stored format:
 /// it cannot change without moving entries.
 const SHARDS: u8 = 4;
 /// Most bytes of one ConfigMap's entries; Kubernetes takes 1 MiB of data.
 const ROOM: usize = 1_000_000;
+/// ConfigMaps of one page of a list; metadata only.
+const PAGE: u32 = 500;
 /// The one key in each ConfigMap's data.
 const ENTRIES: &str = "entries.json";
 
@@ -65,7 +71,13 @@ pub struct Ledger {
 }
 
 enum Request {
-    Get { id: String, fresh: bool, answer: oneshot::Sender<Result<Option<LedgerEntry>, LedgerError>> },
+    Get {
+        id: String,
+        fresh: bool,
+        answer: oneshot::Sender<Result<Option<LedgerEntry>, LedgerError>>,
+    },
+    /// The ids of all entries, with whether their object has ended.
+    List(oneshot::Sender<Result<Vec<(String, bool)>, LedgerError>>),
     Commit(Box<Commit>),
 }
 
@@ -128,13 +140,77 @@ impl Ledger {
         done.await.map_err(|_| LedgerError::Closed)?
     }
 
-    async fn send(&self, namespace: &str, name: &str, request: Request) -> Result<(), LedgerError> {
-        let sender = {
-            let shard = shard(namespace, name);
-            let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-            shards.entry(shard.clone()).or_insert_with(|| self.start(shard)).clone()
+    /// Finds the ConfigMaps of namespaces that this process was not asked about yet.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub async fn discover(&self) -> Result<(), LedgerError> {
+        let labels = format!("{MANAGED_BY_LABEL}={MANAGED_BY}");
+        let mut page = ListParams::default().labels(&labels).limit(PAGE);
+        loop {
+            let list = self.api.list_metadata(&page).await.map_err(|error| LedgerError::Api {
+                name: format!("{PREFIX}*"),
+                problem: words::of(&error),
+            })?;
+            let names = list.items.iter().map(ResourceExt::name_any).filter(|name| name.starts_with(PREFIX));
+            names.for_each(|name| drop(self.shard(name)));
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Notes at `now` which entries' objects are not `there` any more, and which are again; asked after the entry was seen.
+    /// Gives those of objects that are gone.
+    ///
+    /// # Errors
+    /// A shard cannot be read or written.
+    pub async fn note_ends(
+        &self,
+        there: impl Fn(&Key) -> bool,
+        now: &Time,
+    ) -> Result<Vec<(Key, LedgerEntry)>, LedgerError> {
+        let shards: Vec<_> = {
+            let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+            shards.values().cloned().collect()
         };
+        let mut gone = Vec::new();
+        for shard in shards {
+            let (answer, listed) = oneshot::channel();
+            shard.send(Request::List(answer)).await.map_err(|_| LedgerError::Closed)?;
+            for (id, ended) in listed.await.map_err(|_| LedgerError::Closed)?? {
+                let Some((namespace, name)) = id.split_once('/') else { continue };
+                let key = (namespace.to_owned(), name.to_owned());
+                let is_there = there(&key);
+                if is_there && !ended {
+                    continue;
+                }
+                let Some(entry) = self.get(namespace, name).await? else { continue };
+                let right = LedgerEntry {
+                    ended: (!is_there).then(|| entry.ended.clone().unwrap_or_else(|| now.clone())),
+                    ..entry.clone()
+                };
+                if right != entry {
+                    self.commit(namespace, name, Some(entry), right.clone()).await?;
+                }
+                if !is_there {
+                    gone.push((key, right));
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn send(&self, namespace: &str, name: &str, request: Request) -> Result<(), LedgerError> {
+        let sender = self.shard(shard(namespace, name));
         sender.send(request).await.map_err(|_| LedgerError::Closed)
+    }
+
+    /// The task of a ConfigMap.
+    fn shard(&self, name: String) -> mpsc::Sender<Request> {
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.entry(name.clone()).or_insert_with(|| self.start(name)).clone()
     }
 
     fn start(&self, name: String) -> mpsc::Sender<Request> {
@@ -146,7 +222,7 @@ impl Ledger {
 
 /// ConfigMap of an entry.
 fn shard(namespace: &str, name: &str) -> String {
-    format!("touchseal-ledger-{namespace}-{}", Sha256::digest(name.as_bytes())[0] % SHARDS)
+    format!("{PREFIX}{namespace}-{}", Sha256::digest(name.as_bytes())[0] % SHARDS)
 }
 
 /// Key of an entry; neither part can hold a slash.
@@ -180,6 +256,9 @@ impl Shard {
                     Request::Get { id, answer, .. } => {
                         let _ = answer.send(Ok(self.entry(&id).cloned()));
                     }
+                    Request::List(answer) => {
+                        let _ = answer.send(Ok(self.ids()));
+                    }
                     Request::Commit(commit) => commits.push(*commit),
                 }
             }
@@ -189,6 +268,11 @@ impl Shard {
 
     fn entry(&self, id: &str) -> Option<&LedgerEntry> {
         self.loaded.as_ref()?.0.get(id)
+    }
+
+    fn ids(&self) -> Vec<(String, bool)> {
+        let entries = self.loaded.iter().flat_map(|(entries, _)| entries);
+        entries.map(|(id, entry)| (id.clone(), entry.ended.is_some())).collect()
     }
 
     async fn load(&mut self) -> Result<(), LedgerError> {
@@ -286,6 +370,9 @@ impl Request {
     fn refuse(self, error: &LedgerError) {
         match self {
             Request::Get { answer, .. } => {
+                let _ = answer.send(Err(error.clone()));
+            }
+            Request::List(answer) => {
                 let _ = answer.send(Err(error.clone()));
             }
             Request::Commit(commit) => {

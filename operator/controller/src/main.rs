@@ -20,6 +20,7 @@ mod leadership;
 mod ledger;
 mod lists;
 mod merge;
+mod moved;
 mod objects;
 mod observe;
 mod open;

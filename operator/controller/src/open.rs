@@ -14,6 +14,7 @@ use touchseal_plan::{Content, Digests, LedgerEntry, LedgerKey, Opened, Trouble, 
 use touchseal_sops::{Document, Fault, Plain};
 
 use crate::keys::{KeyringKeys, NamespaceKeys};
+use crate::moved;
 use crate::secrets::Fingerprinter;
 use crate::sources::Source;
 
@@ -214,6 +215,11 @@ fn digest(
         .filter(|generation| *generation != keyring.active)
         .filter_map(|generation| Some((generation, under(generation)?)))
         .collect();
+    let of_keyring = ledger.filter(|entry| entry.key.keyring == keyring.id);
+    let elsewhere = of_keyring.map(|entry| {
+        let now = under(entry.key.generation);
+        moved::known(content, entry, now.as_ref(), &keyring.digests, name)
+    });
     let fingerprint = fingerprinter.of(content.data.iter().map(|(k, v)| (k.as_str(), v.as_slice())));
     Ok(Digests {
         keyring: keyring.name.clone(),
@@ -222,6 +228,7 @@ fn digest(
         keys,
         older,
         modified: times.keys,
+        elsewhere: elsewhere.unwrap_or_default(),
         fingerprint,
         type_: content.type_.clone(),
         last_modified: times.newest,

@@ -75,6 +75,7 @@ impl World {
             keys,
             older: BTreeMap::new(),
             modified: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             fingerprint: fingerprint(self.password),
             type_: self.manifest_type.map(str::to_owned),
             last_modified: self.modified.clone(),

@@ -117,6 +117,7 @@ impl Cluster {
             keys: [("password".to_owned(), format!("digest-{:03}", self.plain))].into(),
             older: BTreeMap::new(),
             modified: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             fingerprint: print(self.plain),
             type_: None,
             last_modified: None,
@@ -707,6 +708,29 @@ fn without_a_ledger_numbers_go_on_from_what_is_borne() {
         assert_eq!(number(&cluster), 3, "{mode:?}: the same content keeps its number");
         cluster.plain = 4;
         assert_eq!(number(&cluster), 4, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_number_that_nothing_can_have_come_to_is_not_believed() {
+    for mode in [Delivery::InPlace, Delivery::Previous, Delivery::Immutable] {
+        for planted in [i64::MAX, i64::MAX - 1, 0, -7] {
+            let (mut cluster, _) = at_rest(mode);
+            let before = cluster.ledger.as_ref().unwrap().generation;
+            for secret in cluster.secrets.values_mut() {
+                secret.ours.annotations.insert(GENERATION_ANNOTATION.to_owned(), planted.to_string());
+            }
+            cluster.plain = 2;
+            let number = |cluster: &Cluster| cluster.decide().0.ledger.unwrap().generation;
+            assert_eq!(number(&cluster), before + 1, "{mode:?} {planted}");
+            // Also where there is nothing else to go by; and the next content gets another number.
+            cluster.ledger = None;
+            let first = number(&cluster);
+            assert!((1..=2).contains(&first), "{mode:?} {planted}: {first}");
+            cluster.rest(&mut Memory::default());
+            cluster.plain = 3;
+            assert_eq!(number(&cluster), first + 1, "{mode:?} {planted}");
+        }
     }
 }
 

@@ -57,6 +57,7 @@ fn entry(rotations: &[(Ms, Rotation)]) -> LedgerEntry {
             keys: [("password".to_owned(), format!("value {}", rotation.number))].into(),
             older: BTreeMap::new(),
             modified: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             fingerprint: [0; 16],
             type_: None,
             last_modified: None,

@@ -22,6 +22,8 @@ fn entry(keys: &[(&str, i64)]) -> LedgerEntry {
         first: at(since),
         modified: None,
         past: Vec::new(),
+        older: crate::older::Older::default(),
+        reach: None,
     };
     LedgerEntry {
         generation: 1,
@@ -34,6 +36,8 @@ fn entry(keys: &[(&str, i64)]) -> LedgerEntry {
         history: Vec::new(),
         gone: std::collections::BTreeMap::new(),
         previous: None,
+        forgotten: None,
+        ended: None,
     }
 }
 

@@ -2,13 +2,16 @@
 //! after the object is deleted. How an entry moves on is in `generation`; who stores it is the controller's `ledger`.
 //!
 //! On disk an entry is JSON with short names and times as Unix seconds. It is bounded: [`MAX_HISTORY`] generations,
-//! [`crate::mapping::MAX_KEYS`] keys with [`MAX_PAST`] earlier values each, [`MAX_GONE`] keys that went. That is about
-//! 1.3 KiB for three keys with a full history, and 350 KiB for as many keys as there may be with the longest names.
+//! [`crate::mapping::MAX_KEYS`] keys with [`MAX_PAST`] earlier values each and the digests of 256 more, [`MAX_GONE`] keys
+//! that went. That is about 1.3 KiB for three keys with a full history, 4 bytes for each further change of a key, and
+//! 350 KiB for as many keys as there may be with the longest names. What is forgotten leaves behind until when it was served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
+
+use crate::older::{MAX_BATCHES, Older};
 
 /// Generations an entry remembers, the present one among them.
 pub const MAX_HISTORY: usize = 10;
@@ -19,8 +22,10 @@ pub const MAX_PAST: usize = 5;
 /// Removed keys an entry remembers.
 pub const MAX_GONE: usize = 64;
 
-/// What an entry keeps when it is to become smaller, step by step: generations, removed keys, earlier values of a key.
-pub const SHRUNK: [(usize, usize, usize); 3] = [(4, 16, MAX_PAST), (2, 4, 3), (2, 1, 1)];
+/// What an entry keeps when it is to become smaller, step by step: generations, removed keys, earlier values of a key, and
+/// batches of those before them.
+pub const SHRUNK: [(usize, usize, usize, usize); 4] =
+    [(4, 16, MAX_PAST, MAX_BATCHES), (2, 4, 3, 2), (2, 1, 1, 1), (2, 0, 0, 0)];
 
 /// What the ledger remembers of one EncryptedSecret: numbers are never reused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +57,12 @@ pub struct LedgerEntry {
     /// Number of the content that the Secret `<name>-previous` was given, until it was deleted or seen lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<i64>,
+    /// Removed keys are forgotten; none of them went after this moment.
+    #[serde(default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Time>,
+    /// When the EncryptedSecret was seen to be gone; None while there is one.
+    #[serde(default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
 }
 
 /// Which derived key digests were made under.
@@ -81,6 +92,11 @@ pub struct KeyEntry {
     pub modified: Option<Time>,
     /// Earlier values, newest first.
     pub past: Vec<PastValue>,
+    /// Those before them.
+    pub older: Older,
+    /// Whether the present value is one of those that had been forgotten when it came is not known; none of them was served
+    /// after this moment.
+    pub reach: Option<Time>,
 }
 
 /// An earlier value of a key. It is told from others only while the key generation it was digested under is live.
@@ -107,6 +123,9 @@ pub struct GoneKey {
     /// The values it had, newest first.
     #[serde(rename = "p")]
     pub past: Vec<PastValue>,
+    /// Those before them.
+    #[serde(rename = "o", default, skip_serializing_if = "Older::is_empty")]
+    pub older: Older,
 }
 
 /// One secret generation.
@@ -165,24 +184,57 @@ impl LedgerEntry {
         }]
     }
 
-    /// Forgets what is oldest, where there is no room for all of it: first history, then removed keys, earlier values last,
-    /// for a value that is not remembered passes for a new one when it comes back.
+    /// Forgets what is oldest, where there is no room for all of it: first history, then removed keys, earlier values last.
+    /// Until when those were served that would not be known again is remembered: of that time nothing is taken for new.
     pub fn shrink(&mut self, step: usize) {
-        let Some((history, gone, past)) = SHRUNK.get(step) else { return };
+        let Some((history, gone, past, batches)) = SHRUNK.get(step) else { return };
         self.history.truncate(*history);
-        while self.gone.len() > *gone {
-            let oldest = self.gone.iter().min_by_key(|(_, key)| &key.since).map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.gone.remove(&name));
+        self.forget_gone(*gone);
+        for key in self.keys.values_mut() {
+            make_older(&mut key.past, &mut key.older, *past, &key.since);
+            key.older.shrink(*batches);
         }
-        self.keys.values_mut().for_each(|key| key.past.truncate(*past));
-        self.gone.values_mut().for_each(|key| key.past.truncate(*past));
+        for key in self.gone.values_mut() {
+            make_older(&mut key.past, &mut key.older, *past, &key.since);
+            key.older.shrink(*batches);
+        }
+    }
+
+    /// Forgets all but the `most` keys that went last.
+    pub fn forget_gone(&mut self, most: usize) {
+        while self.gone.len() > most {
+            let oldest = self.gone.iter().min_by_key(|(_, key)| &key.since).map(|(name, _)| name.clone());
+            let Some(key) = oldest.and_then(|name| self.gone.remove(&name)) else { return };
+            self.forgotten = self.forgotten.take().max(Some(key.since));
+        }
     }
 
     /// Generations of the keys its digests were made under.
     pub fn key_generations(&self) -> BTreeSet<u32> {
-        let keys = self.keys.values().flat_map(|key| &key.past);
-        let past = keys.chain(self.gone.values().flat_map(|key| &key.past));
-        past.map(|value| value.generation).chain([self.key.generation]).collect()
+        let keys = self.keys.values().map(|key| (&key.past, &key.older));
+        let gone = self.gone.values().map(|key| (&key.past, &key.older));
+        let earlier = keys.chain(gone);
+        let earlier =
+            earlier.flat_map(|(past, older)| past.iter().map(|v| v.generation).chain(older.generations()));
+        earlier.chain([self.key.generation]).collect()
+    }
+
+    /// When a value is known to have been that of key `name`; its digest is made for that name, under this key generation of
+    /// the entry's keyring.
+    pub fn known(&self, name: &str, generation: u32, digest: &str) -> Option<Time> {
+        let there = self.keys.get(name).map(|key| (&key.past, &key.older));
+        let (past, older) = there.or_else(|| self.gone.get(name).map(|key| (&key.past, &key.older)))?;
+        let present = self.keys.get(name).filter(|_| generation == self.key.generation);
+        let present = present.filter(|key| key.digest == digest).map(|key| key.known.clone());
+        let earlier = past.iter().filter(|value| value.generation == generation && value.is(digest));
+        let older = older.known(|of| (of == generation).then_some(digest));
+        earlier.map(|value| value.known.clone()).chain(present).chain(older).min()
+    }
+
+    /// The oldest time at which anything of it is known to have existed.
+    pub fn oldest(&self) -> Option<Time> {
+        let keys = self.keys.values().flat_map(|key| [&key.known, &key.first]);
+        keys.chain(self.gone.values().map(|key| &key.first)).min().cloned()
     }
 
     /// Newest `lastmodified` a key was served from.
@@ -202,6 +254,11 @@ impl LedgerEntry {
     }
 }
 
+/// Leaves the newest `most` values in `past`; the others, which were not served after `until`, become older ones.
+pub fn make_older(past: &mut Vec<PastValue>, older: &mut Older, most: usize, until: &Time) {
+    past.drain(most.min(past.len())..).rev().for_each(|value| older.add(&value, until));
+}
+
 #[derive(Serialize, Deserialize)]
 struct StoredKey {
     #[serde(rename = "d", alias = "digest")]
@@ -216,23 +273,27 @@ struct StoredKey {
     modified: Option<Time>,
     #[serde(rename = "p", default, skip_serializing_if = "Vec::is_empty")]
     past: Vec<PastValue>,
+    #[serde(rename = "o", default, skip_serializing_if = "Older::is_empty")]
+    older: Older,
+    #[serde(rename = "r", default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
+    reach: Option<Time>,
 }
 
 impl From<StoredKey> for KeyEntry {
     fn from(stored: StoredKey) -> KeyEntry {
-        let StoredKey { digest, since, known, first, modified, past } = stored;
+        let StoredKey { digest, since, known, first, modified, past, older, reach } = stored;
         let known = known.unwrap_or_else(|| since.clone());
         let first = first.unwrap_or_else(|| known.clone());
-        KeyEntry { digest, since, known, first, modified, past }
+        KeyEntry { digest, since, known, first, modified, past, older, reach }
     }
 }
 
 impl From<KeyEntry> for StoredKey {
     fn from(entry: KeyEntry) -> StoredKey {
-        let KeyEntry { digest, since, known, first, modified, past } = entry;
+        let KeyEntry { digest, since, known, first, modified, past, older, reach } = entry;
         let first = (first != known).then_some(first);
         let known = (known != since).then_some(known);
-        StoredKey { digest, since, known, first, modified, past }
+        StoredKey { digest, since, known, first, modified, past, older, reach }
     }
 }
 
@@ -282,7 +343,7 @@ impl From<Past> for StoredPast {
 }
 
 /// Times as Unix seconds; as text they are read too.
-mod stamp {
+pub mod stamp {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};

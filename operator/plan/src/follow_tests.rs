@@ -64,6 +64,7 @@ impl World {
             keys: [("password".to_owned(), format!("digest {}", self.password))].into(),
             older: BTreeMap::new(),
             modified: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             fingerprint: [self.password; 16],
             type_: None,
             last_modified: None,

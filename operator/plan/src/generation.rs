@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::due::later;
 pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue};
-use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST};
+use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST, make_older};
 use crate::observed::Digests;
+use crate::older::Older;
 
 /// What an entry moves on by.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +71,10 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         newest_modified: newest,
         history,
         previous: before.and_then(|entry| entry.previous),
+        forgotten: before.and_then(|entry| entry.forgotten.clone()),
+        ended: None,
     };
+    entry.forget_gone(MAX_GONE);
     if before.is_some() && changed_nothing && borne.is_some_and(|number| number < entry.generation) {
         date(&mut entry, now);
     }
@@ -205,25 +210,16 @@ impl<'a> Comparison<'a> {
     fn key(&self, name: &str, now: &Time) -> KeyEntry {
         let digest = self.digests.keys.get(name).cloned().unwrap_or_default();
         if let Some(known) = self.unchanged(name) {
-            let past = self.comparable(known.past.clone());
-            return KeyEntry { digest, past, ..known.clone() };
+            let mut key = KeyEntry { digest, ..known.clone() };
+            self.drop_other_keyring(&mut key.past, &mut key.older, &known.since);
+            return key;
         }
         // No value exists later than it is served, whatever a document claims.
         let mut known = modified(self.digests, name).filter(|time| time < now).unwrap_or_else(|| now.clone());
-        let (first, mut past) = match self.before {
-            Some(entry) => match (entry.keys.get(name), entry.gone.get(name)) {
-                (Some(key), _) => {
-                    if self.under_entry_key.is_none() {
-                        // Perhaps it is the same value still.
-                        known = known.min(key.known.clone());
-                    }
-                    (Some(key.first.clone()), self.with_present(entry, key))
-                }
-                (None, Some(gone)) => (Some(gone.first.clone()), self.comparable(gone.past.clone())),
-                (None, None) => (None, Vec::new()),
-            },
-            None => (None, Vec::new()),
-        };
+        if let Some(there) = self.digests.elsewhere.get(name) {
+            known = known.min(there.clone());
+        }
+        let Earlier { first, mut past, mut older, reach, until } = self.earlier(name, &mut known, now);
         past.retain(|earlier| {
             let again = self.is_now(earlier, name);
             if again {
@@ -231,47 +227,118 @@ impl<'a> Comparison<'a> {
             }
             !again
         });
-        past.truncate(MAX_PAST);
+        if let Some(again) = older.known(|generation| self.digest(name, generation)) {
+            known = known.min(again);
+        }
+        make_older(&mut past, &mut older, MAX_PAST, &until);
         let first = first.unwrap_or_else(|| known.clone());
-        KeyEntry { digest, since: now.clone(), known, first, modified: None, past }
+        KeyEntry { digest, since: now.clone(), known, first, modified: None, past, older, reach }
+    }
+
+    /// What a key had before the value that comes now, which is no older than `known`.
+    fn earlier(&self, name: &str, known: &mut Time, now: &Time) -> Earlier {
+        let Some(entry) = self.before else { return Earlier::default() };
+        match (entry.keys.get(name), entry.gone.get(name)) {
+            (Some(key), _) => {
+                if self.under_entry_key.is_none() {
+                    // Perhaps it is the same value still.
+                    *known = known.clone().min(key.known.clone());
+                }
+                self.with_present(entry, key, now)
+            }
+            (None, Some(gone)) => {
+                let (mut past, mut older) = (gone.past.clone(), gone.older.clone());
+                self.keep_comparable(&mut past, &mut older, &gone.since);
+                let reach = older.dropped().cloned();
+                Earlier { first: Some(gone.first.clone()), past, older, reach, until: gone.since.clone() }
+            }
+            // One of the forgotten keys may have had this name.
+            (None, None) => {
+                let mut older = Older::default();
+                entry.forgotten.iter().for_each(|time| older.drop_until(time));
+                Earlier { reach: entry.forgotten.clone(), older, ..Earlier::default() }
+            }
+        }
     }
 
     fn is_now(&self, earlier: &PastValue, name: &str) -> bool {
-        let key = LedgerKey { keyring: self.digests.key.keyring.clone(), generation: earlier.generation };
-        self.digests.under(&key).and_then(|now| now.get(name)).is_some_and(|digest| earlier.is(digest))
+        self.digest(name, earlier.generation).is_some_and(|digest| earlier.is(digest))
+    }
+
+    /// Digest of the value now, under a key generation of the entry's keyring.
+    fn digest(&self, name: &str, generation: u32) -> Option<&'a str> {
+        let key = LedgerKey { keyring: self.before?.key.keyring.clone(), generation };
+        self.digests.under(&key)?.get(name).map(String::as_str)
     }
 
     /// A key's values including the present one, which becomes an earlier one.
-    fn with_present(&self, entry: &LedgerEntry, key: &KeyEntry) -> Vec<PastValue> {
-        let present = PastValue {
-            digest: key.digest.chars().take(PastValue::DIGITS).collect(),
-            known: key.known.clone(),
-            generation: entry.key.generation,
-        };
-        self.comparable([vec![present], key.past.clone()].concat())
+    fn with_present(&self, entry: &LedgerEntry, key: &KeyEntry, now: &Time) -> Earlier {
+        let (mut past, mut older) = (key.past.clone(), key.older.clone());
+        self.keep_comparable(&mut past, &mut older, &key.since);
+        let reach = older.dropped().cloned();
+        if self.under_entry_key.is_some() {
+            let digest = key.digest.chars().take(PastValue::DIGITS).collect();
+            let present = PastValue { digest, known: key.known.clone(), generation: entry.key.generation };
+            past.insert(0, present);
+        } else {
+            older.drop_until(now);
+        }
+        Earlier { first: Some(key.first.clone()), past, older, reach, until: key.since.clone() }
     }
 
-    /// Digests of another keyring say nothing under this one.
-    fn comparable(&self, past: Vec<PastValue>) -> Vec<PastValue> {
-        let same = self.before.is_some_and(|entry| entry.key.keyring == self.digests.key.keyring);
-        if same { past } else { Vec::new() }
+    /// Forgets values that cannot be told from others any more, none of which was served after `until`: their key generation
+    /// or keyring is gone.
+    fn keep_comparable(&self, past: &mut Vec<PastValue>, older: &mut Older, until: &Time) {
+        let keyring = self.before.map(|entry| entry.key.keyring.clone()).unwrap_or_default();
+        let live =
+            |generation| self.digests.under(&LedgerKey { keyring: keyring.clone(), generation }).is_some();
+        if past.extract_if(.., |value| !live(value.generation)).count() > 0 {
+            older.drop_until(until);
+        }
+        older.keep(live);
     }
 
-    /// The keys that are gone, this time or earlier; the oldest are forgotten first.
+    /// The same, of values that stay what they are: an entry has digests of one keyring.
+    fn drop_other_keyring(&self, past: &mut Vec<PastValue>, older: &mut Older, until: &Time) {
+        if self.before.is_some_and(|entry| entry.key.keyring != self.digests.key.keyring) {
+            self.keep_comparable(past, older, until);
+        }
+    }
+
+    /// The keys that are gone, this time or earlier.
     fn gone(&self, keys: &BTreeMap<String, KeyEntry>, now: &Time) -> BTreeMap<String, GoneKey> {
         let Some(entry) = self.before else { return BTreeMap::new() };
         let mut gone: BTreeMap<String, GoneKey> = entry.gone.clone();
         gone.retain(|name, _| !keys.contains_key(name));
-        for (name, key) in entry.keys.iter().filter(|(name, _)| !keys.contains_key(*name)) {
-            let mut past = self.with_present(entry, key);
-            past.truncate(MAX_PAST);
-            gone.insert(name.clone(), GoneKey { since: now.clone(), first: key.first.clone(), past });
+        for key in gone.values_mut() {
+            self.drop_other_keyring(&mut key.past, &mut key.older, &key.since);
         }
-        while gone.len() > MAX_GONE {
-            let oldest = gone.iter().min_by_key(|(_, key)| &key.since).map(|(name, _)| name.clone());
-            oldest.and_then(|name| gone.remove(&name));
+        for (name, key) in entry.keys.iter().filter(|(name, _)| !keys.contains_key(*name)) {
+            let Earlier { mut past, mut older, until, .. } = self.with_present(entry, key, now);
+            make_older(&mut past, &mut older, MAX_PAST, &until);
+            let (since, first) = (now.clone(), key.first.clone());
+            gone.insert(name.clone(), GoneKey { since, first, past, older });
         }
         gone
+    }
+}
+
+/// What a key had before its present value.
+struct Earlier {
+    first: Option<Time>,
+    past: Vec<PastValue>,
+    older: Older,
+    /// As in [`KeyEntry`].
+    reach: Option<Time>,
+    /// Of `past` only the newest one was served after this moment.
+    until: Time,
+}
+
+impl Default for Earlier {
+    /// Nothing.
+    fn default() -> Earlier {
+        let (past, until) = (Vec::new(), Time(Timestamp::MIN));
+        Earlier { first: None, past, older: Older::default(), reach: None, until }
     }
 }
 

@@ -24,6 +24,7 @@ fn digests(plain: &Plain, generation: u32, ledger: Option<&LedgerEntry>, live: &
         keys: under(generation),
         older: other.into_iter().map(|generation| (generation, under(generation))).collect(),
         modified: BTreeMap::new(),
+        elsewhere: BTreeMap::new(),
         fingerprint: [0; 16],
         type_: None,
         last_modified: None,
@@ -501,4 +502,115 @@ fn a_value_replaced_another_one_only_where_that_was_served() {
     digests.key.generation = 3;
     let entry = step(Some(&serve(&[first])), &digests, "s", false, &at(20));
     assert!(entry.generation == 2 && !entry.keys["a"].replaced(), "perhaps it is the same: {entry:?}");
+}
+
+/// A digest as long as real ones are; a value has another one under each key.
+fn digest(generation: u32, name: &str, value: &str) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hash = DefaultHasher::new();
+    (generation, name, value).hash(&mut hash);
+    format!("{:022x}", u128::from(hash.finish()) << 22)
+}
+
+/// Serves one value after the other under key `a`, ten seconds apart from second 10 on, written a second before.
+fn rotate(values: impl IntoIterator<Item = String>) -> LedgerEntry {
+    let mut entry: Option<LedgerEntry> = None;
+    for (round, value) in (1..).zip(values) {
+        entry = Some(rotate_on(entry.as_ref(), &value, round * 10, 1, &[1]));
+    }
+    entry.unwrap()
+}
+
+fn rotate_on(
+    entry: Option<&LedgerEntry>,
+    value: &str,
+    now: u64,
+    generation: u32,
+    live: &[u32],
+) -> LedgerEntry {
+    let under = |generation| [("a".to_owned(), digest(generation, "a", value))].into();
+    let mut digests = written(&plain(&[("a", "")]), now - 1);
+    digests.key.generation = generation;
+    digests.keys = under(generation);
+    digests.older = live.iter().filter(|g| **g != generation).map(|g| (*g, under(*g))).collect();
+    step(entry, &digests, &format!("{now}"), false, &at(now))
+}
+
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("v{number}"))
+}
+
+#[test]
+fn a_value_that_comes_back_after_many_others_is_as_old_as_it_was() {
+    for others in [MAX_PAST, MAX_PAST + 1, 200] {
+        let entry = rotate(names(others + 1).chain(["v0".to_owned()]));
+        let key = &entry.keys["a"];
+        assert_eq!((&key.known, &key.reach), (&at(9), &None), "after {others} others");
+        let fresh = rotate(names(others + 2)).keys["a"].clone();
+        let now = 10 * (u64::try_from(others).unwrap() + 2);
+        assert_eq!((&fresh.known, &fresh.reach), (&at(now - 1), &None), "a new one after {others} others");
+        let stored = serde_json::to_string(&entry).unwrap();
+        assert_eq!(serde_json::from_str::<LedgerEntry>(&stored).unwrap(), entry);
+    }
+}
+
+#[test]
+fn what_is_forgotten_for_good_may_be_any_value_that_is_not_known() {
+    let count = 400;
+    let entry = rotate(names(count));
+    assert!(serde_json::to_string(&entry).unwrap().len() < 3000, "it is bounded");
+    let back = rotate_on(Some(&entry), "v0", 20_000, 1, &[1]).keys["a"].clone();
+    let reach = back.reach.unwrap();
+    assert!(at(20) <= reach, "it was served until the second value came: {reach:?}");
+    let remembered = u64::try_from(count - 3 * crate::older::BATCH).unwrap();
+    assert!(reach < at(remembered * 10 + 100), "what is remembered limits it: {reach:?}");
+}
+
+#[test]
+fn a_shrunk_entry_takes_no_old_value_for_a_new_one() {
+    for step in 0..crate::entry::SHRUNK.len() {
+        let mut entry = rotate(names(9));
+        (0..=step).for_each(|step| entry.shrink(step));
+        for old in names(8) {
+            let back = rotate_on(Some(&entry), &old, 200, 1, &[1]).keys["a"].clone();
+            let served = at(10 * (old[1..].parse::<u64>().unwrap() + 1));
+            let known_as_old = back.known <= served;
+            assert!(known_as_old || back.reach.is_some_and(|reach| reach >= served), "{old} at step {step}");
+        }
+    }
+}
+
+#[test]
+fn values_under_a_key_that_is_gone_are_forgotten_ones() {
+    let two = rotate(names(2));
+    let three = rotate_on(Some(&two), "v2", 100, 2, &[1, 2]);
+    assert_eq!(three.keys["a"].reach, None);
+    // Generation 1 is retired: whatever comes may be v0 or v1, and those were served until v2 came.
+    let back = rotate_on(Some(&three), "v0", 200, 2, &[2]).keys["a"].clone();
+    assert_eq!(back.reach, Some(at(100)));
+    let again =
+        rotate_on(Some(&rotate_on(Some(&three), "v3", 200, 2, &[2])), "v4", 300, 2, &[2]).keys["a"].clone();
+    assert_eq!((again.reach, again.past.len()), (Some(at(100)), 2), "later rotations make it no worse");
+}
+
+#[test]
+fn a_key_that_comes_back_after_it_was_forgotten_is_not_new() {
+    let mut entry = serve(&[(1, 10, &[("a", "leaked"), ("b", "1")]), (2, 20, &[("b", "1")])]);
+    entry.forget_gone(0);
+    assert_eq!((entry.forgotten.clone(), entry.gone.len()), (Some(at(20)), 0));
+    let back = step(Some(&entry), &written(&plain(&[("a", "leaked"), ("b", "1")]), 3), "s", false, &at(30));
+    let key = &back.keys["a"];
+    assert_eq!((&key.reach, &key.first, back.forgotten.clone()), (&Some(at(20)), &key.known, Some(at(20))));
+    // Nor are the values that come after it.
+    let next = step(Some(&back), &written(&plain(&[("a", "2"), ("b", "1")]), 40), "t", false, &at(40));
+    assert_eq!(next.keys["a"].reach, Some(at(20)));
+}
+
+#[test]
+fn a_value_that_another_key_had_is_as_old_as_it_was_there() {
+    let entry = serve(&[(1, 10, &[("a", "1"), ("b", "2")])]);
+    let mut digests = written(&plain(&[("a", "2"), ("b", "3")]), 20);
+    digests.elsewhere = [("a".to_owned(), at(1))].into();
+    let moved = step(Some(&entry), &digests, "s", false, &at(20));
+    assert_eq!((&moved.keys["a"].known, &moved.keys["b"].known), (&at(1), &at(20)));
 }

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use touchseal_crds::incident::{Incident, IncidentStatus, IncidentTotals, Remaining, RemainingState};
+use touchseal_crds::incident::{
+    Incident, IncidentSelector, IncidentStatus, IncidentTotals, Remaining, RemainingState,
+};
 use touchseal_crds::rotation::GenerationStatus;
 use touchseal_crds::{ConditionType, Reason};
 
@@ -15,17 +17,22 @@ use crate::entry::{GoneKey, KeyEntry, LedgerEntry, Past};
 
 /// Most entries of `status.remaining`.
 pub const MAX_REMAINING: usize = 500;
-/// What stands for the keys of an EncryptedSecret that was never served: no Secret key can have this name.
+/// Most entries of `status.selected`.
+pub const MAX_SELECTED: usize = 1000;
+/// What stands for keys nobody can name, those of an EncryptedSecret that was never served and those that were taken out and
+/// forgotten: no Secret key can have this name.
 pub const UNKNOWN_KEYS: &str = "*";
 
-/// One EncryptedSecret that exists.
+/// One EncryptedSecret that exists, or did.
 #[derive(Clone, Debug)]
 pub struct Followed {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its labels.
+    /// When it was seen to be gone; None while it exists.
+    pub ended: Option<Time>,
+    /// Its labels; none are known of one that is gone.
     pub labels: BTreeMap<String, String>,
     /// When it was made.
     pub created: Time,
@@ -44,6 +51,8 @@ pub struct Record {
     pub gone: BTreeMap<String, KeyRecord>,
     /// The newest secret generations, newest first.
     pub generations: Vec<GenerationRecord>,
+    /// Removed keys are forgotten; none of them went after this moment.
+    pub forgotten: Option<Time>,
 }
 
 /// One Secret key.
@@ -55,6 +64,8 @@ pub struct KeyRecord {
     pub known: Time,
     /// When the key was first seen.
     pub first: Time,
+    /// Up to here it had values that the present one cannot be told from.
+    pub reach: Option<Time>,
 }
 
 /// One secret generation.
@@ -71,18 +82,19 @@ pub struct GenerationRecord {
 impl From<&LedgerEntry> for Record {
     fn from(entry: &LedgerEntry) -> Self {
         let keys = entry.keys.iter().map(|(name, key)| {
-            let KeyEntry { since, known, first, .. } = key.clone();
-            (name.clone(), KeyRecord { since, known, first })
+            let KeyEntry { since, known, first, reach, .. } = key.clone();
+            (name.clone(), KeyRecord { since, known, first, reach })
         });
         let gone = entry.gone.iter().map(|(name, key)| {
-            let GoneKey { since, first, past } = key.clone();
+            let GoneKey { since, first, past, older } = key.clone();
             let known = past.into_iter().next().map_or(first.clone(), |value| value.known);
-            (name.clone(), KeyRecord { since, known, first })
+            (name.clone(), KeyRecord { since, known, first, reach: older.dropped().cloned() })
         });
         Self {
             keys: keys.collect(),
             gone: gone.collect(),
             generations: entry.history().iter().map(Into::into).collect(),
+            forgotten: entry.forgotten.clone(),
         }
     }
 }
@@ -110,7 +122,8 @@ pub struct Outcome {
     pub notice: Option<Notice>,
 }
 
-/// Judges an incident by the EncryptedSecrets that exist. `remembered` is what remained the last time.
+/// Judges an incident by all EncryptedSecrets that the ledger or the cluster knows. `remembered` is what remained the last
+/// time; it tells of those that were never served and do not exist any more.
 pub fn judge(incident: &Incident, objects: &[Followed], remembered: &[Remaining], now: &Time) -> Outcome {
     let before = incident.status.clone().unwrap_or_default();
     if before.closed_at.is_some() {
@@ -119,7 +132,9 @@ pub fn judge(incident: &Incident, objects: &[Followed], remembered: &[Remaining]
         let status = IncidentStatus { observed_generation, ..before };
         return Outcome { remaining: status.remaining.clone(), status, notice: None };
     }
-    let found = find(incident, objects, remembered);
+    let selection = Selection::new(incident, &before, objects);
+    let mut found = find(incident, objects, &selection, remembered);
+    (found.selected, found.incomplete) = (selection.by_label, selection.overflows);
     conclude(incident, before, found, now)
 }
 
@@ -131,13 +146,20 @@ struct Found {
     /// Some key is accepted that is there or is remembered.
     met: bool,
     remaining: Vec<Remaining>,
+    selected: BTreeSet<String>,
+    incomplete: bool,
 }
 
-fn find(incident: &Incident, objects: &[Followed], remembered: &[Remaining]) -> Found {
+fn find(
+    incident: &Incident,
+    objects: &[Followed],
+    selection: &Selection<'_>,
+    remembered: &[Remaining],
+) -> Found {
     let mut found = Found::default();
     let mut present: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
     let mut acceptances = Acceptances::new(incident);
-    for object in objects.iter().filter(|object| concerns(incident, object)) {
+    for object in objects.iter().filter(|object| selection.has(object)) {
         for (key, state, since) in keys(incident, object) {
             present.insert((&object.namespace, &object.name, key));
             if acceptances.cover(&object.namespace, &object.name, key) {
@@ -162,7 +184,7 @@ fn find(incident: &Incident, objects: &[Followed], remembered: &[Remaining]) -> 
             found.met = true;
             continue;
         }
-        if let Some(state) = gone(entry, object.filter(|object| concerns(incident, object))) {
+        if let Some(state) = gone(entry, object.filter(|object| selection.has(object))) {
             found.remaining.push(Remaining { state, ..entry.clone() });
         }
     }
@@ -175,26 +197,75 @@ fn order(entry: &Remaining) -> (RemainingState, &str, &str, &str) {
     (entry.state, &entry.namespace, &entry.name, &entry.key)
 }
 
-fn concerns(incident: &Incident, object: &Followed) -> bool {
-    let Some(selector) = &incident.spec.selector else { return true };
-    let among = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-    among(&selector.namespaces, &object.namespace)
-        && among(&selector.names, &object.name)
-        && selector.match_labels.iter().all(|(label, value)| object.labels.get(label) == Some(value))
+/// Which EncryptedSecrets an incident is about. Labels go with their object, and whoever may write it can take them off: what
+/// they selected once stays selected.
+struct Selection<'a> {
+    selector: Option<&'a IncidentSelector>,
+    /// All that labels ever selected, as `namespace/name`.
+    by_label: BTreeSet<String>,
+    /// Some of it has no place in the status.
+    overflows: bool,
+}
+
+impl<'a> Selection<'a> {
+    fn new(incident: &'a Incident, before: &IncidentStatus, objects: &[Followed]) -> Selection<'a> {
+        let selector = incident.spec.selector.as_ref();
+        let by_label = before.selected.iter().cloned().collect();
+        let mut selection = Selection { selector, by_label, overflows: false };
+        let Some(selector) = selector.filter(|selector| !selector.match_labels.is_empty()) else {
+            return selection;
+        };
+        // Nobody knows the labels of what was gone before anybody looked.
+        let first = before.totals.is_none();
+        let named = objects.iter().filter(|object| selection.names(object));
+        let matches = named.filter(|object| match object.ended {
+            Some(_) => first,
+            None => {
+                selector.match_labels.iter().all(|(label, value)| object.labels.get(label) == Some(value))
+            }
+        });
+        let matches: Vec<String> = matches.map(place).collect();
+        selection.by_label.extend(matches);
+        selection.overflows = selection.by_label.len() > MAX_SELECTED;
+        selection
+    }
+
+    fn has(&self, object: &Followed) -> bool {
+        let by_label = self.selector.is_some_and(|selector| !selector.match_labels.is_empty());
+        self.names(object) && (!by_label || self.by_label.contains(&place(object)))
+    }
+
+    fn names(&self, object: &Followed) -> bool {
+        let among = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
+        self.selector.is_none_or(|selector| {
+            among(&selector.namespaces, &object.namespace) && among(&selector.names, &object.name)
+        })
+    }
+}
+
+fn place(object: &Followed) -> String {
+    format!("{}/{}", object.namespace, object.name)
 }
 
 /// The object's keys that the incident names, what each waits for (None: nothing), and since when its value is known.
 fn keys<'a>(incident: &Incident, object: &'a Followed) -> Vec<(&'a str, Option<RemainingState>, Time)> {
+    let at = second_of(&incident.spec.exposed_at);
+    // What was taken out, or deleted, before the exposure was no secret of ours any more.
+    let after = |time: &Time| time.0.as_second() >= at;
+    if object.ended.as_ref().is_some_and(|ended| !after(ended)) {
+        return Vec::new();
+    }
     let Some(record) = &object.record else {
         return vec![(UNKNOWN_KEYS, Some(RemainingState::Exposed), object.created.clone())];
     };
-    let at = second_of(&incident.spec.exposed_at);
     let asked = incident.spec.selector.as_ref().map(|selector| selector.keys.as_slice()).unwrap_or_default();
     let of_concern = |name: &String| asked.is_empty() || asked.contains(name);
-    let there = record.keys.iter().map(|(name, key)| (name, key, RemainingState::Exposed));
-    // What was taken out before the exposure was no secret of ours any more.
-    let gone = record.gone.iter().filter(|(_, key)| key.since.0.as_second() >= at);
+    let unrotated = if object.ended.is_some() { RemainingState::Removed } else { RemainingState::Exposed };
+    let there = record.keys.iter().map(|(name, key)| (name, key, unrotated));
+    let gone = record.gone.iter().filter(|(_, key)| after(&key.since));
     let gone = gone.map(|(name, key)| (name, key, RemainingState::Removed));
+    let forgotten = record.forgotten.iter().filter(|time| after(time));
+    let forgotten = forgotten.map(|time| (UNKNOWN_KEYS, Some(RemainingState::Removed), time.clone()));
     there
         .chain(gone)
         .filter(|(name, ..)| of_concern(name))
@@ -210,13 +281,15 @@ fn keys<'a>(incident: &Incident, object: &'a Followed) -> Vec<(&'a str, Option<R
             };
             (name.as_str(), state, key.known.clone())
         })
+        .chain(forgotten)
         .collect()
 }
 
-/// Whether the value existed at that moment, or nobody can say that it did not: it is not known to be younger, or it
-/// replaced nothing we had seen.
+/// Whether the value existed at that moment, or nobody can say that it did not: it is not known to be younger, it replaced
+/// nothing we had seen, or what was served then is forgotten and may have been this.
 fn exposed(key: &KeyRecord, at: i64) -> bool {
-    key.known.0.as_second() <= at || key.known <= key.first
+    let forgotten = key.reach.as_ref().is_some_and(|reach| reach.0.as_second() >= at);
+    key.known.0.as_second() <= at || key.known <= key.first || forgotten
 }
 
 /// Times are recorded to the second: what falls into the second of the exposure counts as before it.
@@ -293,11 +366,20 @@ fn conclude(incident: &Incident, before: IncidentStatus, found: Found, now: &Tim
     let draining = found.remaining.len() - exposed;
     let by_hand = incident.spec.closed == Some(true);
     // Accepting what never was makes a selector that matches nothing no better.
-    let done = found.remaining.is_empty() && (found.safe > 0 || found.met);
-    let sum = format!(
+    let stars = found.remaining.iter().filter(|entry| entry.key == UNKNOWN_KEYS).count();
+    let incomplete = before.incomplete == Some(true) || found.incomplete || stars > MAX_REMAINING;
+    let done = found.remaining.is_empty() && (found.safe > 0 || found.met) && !incomplete;
+    let unlisted = found.remaining.len().saturating_sub(MAX_REMAINING);
+    let mut sum = format!(
         "{exposed} exposed, {draining} draining, {} safe, {} accepted as not affected",
         found.safe, found.accepted
     );
+    if unlisted > 0 {
+        sum.push_str(&format!("; {unlisted} of what remains are not listed"));
+    }
+    if incomplete {
+        sum.push_str("; more must be remembered than there is room for, so it does not close by itself");
+    }
     let first = found.remaining.first().map(|e| format!("{}/{}:{}", e.namespace, e.name, e.key));
     let (closed, reason, message) = match (done, by_hand, first) {
         (true, _, _) => ("True", Reason::AllSafe, format!("every old value may be revoked: {sum}")),
@@ -307,6 +389,7 @@ fn conclude(incident: &Incident, before: IncidentStatus, found: Found, now: &Tim
             Reason::ClosedByHand,
             format!("closed by hand while something remained: {sum}; first: {first}"),
         ),
+        (_, _, None) if incomplete => ("False", Reason::Exposed, sum),
         (_, _, None) => {
             let name = incident.metadata.name.as_deref().unwrap_or_default();
             let message = format!(
@@ -331,11 +414,22 @@ fn conclude(incident: &Incident, before: IncidentStatus, found: Found, now: &Tim
             safe: number(found.safe),
             accepted: number(found.accepted),
         }),
-        remaining: found.remaining.iter().take(MAX_REMAINING).cloned().collect(),
+        remaining: listed(&found.remaining),
+        unlisted: (unlisted > 0).then(|| number(unlisted)),
+        selected: found.selected.into_iter().take(MAX_SELECTED).collect(),
+        incomplete: incomplete.then_some(true),
         closed_at: is_closed.then(|| now.clone()),
     };
     let notice = is_closed.then_some(Notice { warning: !done, reason, message });
     Outcome { status, remaining: found.remaining, notice }
+}
+
+/// What has a place in the status: first of all what the ledger does not tell, then the first.
+fn listed(remaining: &[Remaining]) -> Vec<Remaining> {
+    let (unknown, known): (Vec<_>, Vec<_>) = remaining.iter().partition(|entry| entry.key == UNKNOWN_KEYS);
+    let mut listed: Vec<Remaining> = unknown.into_iter().chain(known).take(MAX_REMAINING).cloned().collect();
+    listed.sort_by(|a, b| order(a).cmp(&order(b)));
+    listed
 }
 
 fn number(count: usize) -> i32 {

@@ -31,7 +31,7 @@ fn selecting(selector: IncidentSelector) -> Incident {
 }
 
 fn key(first: i64, known: i64, since: i64) -> KeyRecord {
-    KeyRecord { first: time(first), known: time(known), since: time(since) }
+    KeyRecord { first: time(first), known: time(known), since: time(since), reach: None }
 }
 
 /// A generation: number, since, drained.
@@ -45,8 +45,9 @@ fn object(name: &str, keys: &[(&str, KeyRecord)], generations: Vec<GenerationRec
         namespace: "shop".to_owned(),
         name: name.to_owned(),
         labels: [("team".to_owned(), "a".to_owned())].into(),
+        ended: None,
         created: time(10),
-        record: Some(Record { keys, gone: BTreeMap::new(), generations }),
+        record: Some(Record { keys, generations, ..Record::default() }),
         consumers_known: true,
     }
 }
@@ -376,4 +377,124 @@ fn a_record_is_what_the_ledger_has() {
     assert_eq!(key_of(&record.gone["taken"]), [100, 1_500, 3_000]);
     assert_eq!(left(&record.generations, &time(2_500)), Some(time(3_100)));
     assert_eq!(record.generations.iter().map(|g| g.number).collect::<Vec<_>>(), [3, 2]);
+}
+
+/// What the ledger still has of an object that was deleted.
+fn ended(object: Followed, at: i64) -> Followed {
+    Followed { ended: Some(time(at)), labels: BTreeMap::new(), consumers_known: false, ..object }
+}
+
+#[test]
+fn what_lies_beyond_the_list_is_not_forgotten_over_a_restart() {
+    let mut incident = incident();
+    let objects: Vec<_> = (0..MAX_REMAINING + 20).map(|n| never_rotated(&format!("app-{n:04}"))).collect();
+    let open = judge(&incident, &objects, &[], &time(2_000));
+    assert_eq!(open.status.unlisted, Some(20));
+    assert!(open.status.conditions[0].message.contains("20 of what remains are not listed"));
+    incident.status = Some(open.status.clone());
+
+    // All are deleted, and the operator restarts: it has the ledger, and the list in the status.
+    let gone: Vec<_> = objects.into_iter().map(|object| ended(object, 2_100)).collect();
+    let after = judge(&incident, &gone, &open.status.remaining, &time(2_200));
+    assert_eq!(after.status.totals, open.status.totals);
+    assert!(after.status.closed_at.is_none());
+    assert!(after.remaining.iter().all(|entry| entry.state == RemainingState::Removed));
+    // What was safe stays counted.
+    let deleted = judge(&incident, &[ended(rotated("db", Some(2_100)), 2_200)], &[], &time(2_300));
+    assert_eq!(deleted.status.totals.unwrap().safe, 1);
+}
+
+#[test]
+fn what_was_deleted_after_the_exposure_and_before_anybody_opened_the_incident_is_exposed() {
+    let judged = |at: i64| judge(&incident(), &[ended(never_rotated("db"), at)], &[], &time(3_000)).remaining;
+    assert!(judged(AT - 1).is_empty(), "it was no secret of ours any more");
+    for at in [AT, 2_000] {
+        assert_eq!(judged(at)[0].state, RemainingState::Removed, "{at}");
+    }
+    // Rotated before it went, but who holds the old value nobody knows.
+    let unknown = judge(&incident(), &[ended(rotated("db", None), 2_500)], &[], &time(3_000));
+    assert_eq!(unknown.remaining[0].state, RemainingState::Unknown);
+}
+
+#[test]
+fn removed_keys_that_the_ledger_forgot_count_as_exposed() {
+    let forgot = |at: i64| {
+        let mut object = rotated("db", Some(2_100));
+        object.record.as_mut().unwrap().forgotten = Some(time(at));
+        judge(&incident(), &[object], &[], &time(3_000))
+    };
+    assert!(forgot(AT - 1).status.closed_at.is_some(), "they went before the exposure");
+    let outcome = forgot(AT);
+    let entry = &outcome.remaining[0];
+    assert_eq!((entry.key.as_str(), entry.state), (UNKNOWN_KEYS, RemainingState::Removed));
+    assert!(outcome.status.closed_at.is_none());
+    // A person who knows better says so for them alone.
+    let mut incident = incident();
+    let (namespace, name, key) = ("shop".to_owned(), "db".to_owned(), Some(UNKNOWN_KEYS.to_owned()));
+    incident.spec.accepted = vec![Accepted { namespace, name, key, reason: "test keys".to_owned() }];
+    let mut object = rotated("db", Some(2_100));
+    object.record.as_mut().unwrap().forgotten = Some(time(AT));
+    let totals = judge(&incident, &[object], &[], &time(3_000)).status.totals.unwrap();
+    assert_eq!(totals, IncidentTotals { safe: 1, accepted: 1, ..IncidentTotals::default() });
+}
+
+#[test]
+fn a_value_that_may_be_a_forgotten_one_is_exposed_where_that_was_served_after_the_exposure() {
+    let with = |reach: i64| KeyRecord { reach: Some(time(reach)), ..key(100, 2_000, 2_000) };
+    assert!(exposed(&with(AT), AT), "the history does not reach back");
+    assert!(!exposed(&with(AT - 1), AT), "what was served then is remembered, and this is another value");
+}
+
+#[test]
+fn labels_taken_off_hide_nothing() {
+    let labels = [("team".to_owned(), "a".to_owned())].into();
+    let mut incident = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
+    let bare = |object: Followed| Followed { labels: BTreeMap::new(), ..object };
+    let others = bare(never_rotated("others"));
+    let open = judge(&incident, &[never_rotated("db"), others.clone()], &[], &time(2_000));
+    assert_eq!((open.remaining.len(), open.status.selected.clone()), (1, vec!["shop/db".to_owned()]));
+    incident.status = Some(open.status);
+    // Nothing of the list is given: as if it had no place there.
+    for object in [bare(never_rotated("db")), ended(never_rotated("db"), 2_100)] {
+        let after =
+            judge(&incident, &[object, others.clone(), ended(others.clone(), 2_100)], &[], &time(2_200));
+        assert_eq!(after.remaining.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["db"]);
+    }
+    // It is followed on, also when it is rotated.
+    let safe = judge(&incident, &[bare(rotated("db", Some(2_300)))], &[], &time(2_400));
+    assert!(safe.status.closed_at.is_some());
+}
+
+#[test]
+fn what_was_deleted_before_anybody_looked_matches_any_label() {
+    let labels = [("team".to_owned(), "a".to_owned())].into();
+    let incident = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
+    let open = judge(&incident, &[ended(never_rotated("db"), 1_500)], &[], &time(2_000));
+    assert_eq!(open.remaining[0].state, RemainingState::Removed);
+}
+
+#[test]
+fn what_has_no_place_in_any_memory_keeps_the_incident_open() {
+    let unserved = |n: usize| Followed { record: None, ..never_rotated(&format!("app-{n:04}")) };
+    let mut first = incident();
+    let served: Vec<_> = (0..MAX_REMAINING).map(|n| never_rotated(&format!("a-{n:04}"))).collect();
+    // Those that the ledger does not know have the first places.
+    let objects: Vec<_> = served.iter().cloned().chain((0..MAX_REMAINING).map(unserved)).collect();
+    let full = judge(&first, &objects, &[], &time(2_000));
+    assert_eq!(full.status.incomplete, None);
+    assert!(full.status.remaining.iter().all(|entry| entry.key == UNKNOWN_KEYS));
+    let over = judge(&first, &(0..=MAX_REMAINING).map(unserved).collect::<Vec<_>>(), &[], &time(2_000));
+    first.status = Some(over.status);
+    let after = judge(&first, &[rotated("db", Some(2_100))], &[], &time(2_200));
+    assert!(after.status.closed_at.is_none() && after.status.incomplete == Some(true));
+    assert!(after.status.conditions[0].message.contains("does not close by itself"));
+
+    let labels = [("team".to_owned(), "a".to_owned())].into();
+    let by_label = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
+    let many: Vec<_> = (0..=MAX_SELECTED).map(|n| rotated(&format!("a-{n}"), Some(2_100))).collect();
+    let full = judge(&by_label, &many[..MAX_SELECTED], &[], &time(2_200));
+    assert!(full.status.closed_at.is_some());
+    let over = judge(&by_label, &many, &[], &time(2_200));
+    assert!(over.status.closed_at.is_none() && over.status.incomplete == Some(true));
+    assert_eq!(over.status.selected.len(), MAX_SELECTED);
 }

@@ -20,6 +20,7 @@ pub mod incident;
 pub mod mapping;
 pub mod number;
 pub mod observed;
+pub mod older;
 #[cfg(test)]
 mod random;
 pub mod rollout;

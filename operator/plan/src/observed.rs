@@ -12,6 +12,9 @@ use crate::decision::Expected;
 use crate::generation::{LedgerEntry, LedgerKey};
 use crate::rollout::Wait;
 
+/// Highest number that a Secret is believed to bear: one change a second for thirty years.
+pub const MAX_NUMBER: i64 = 1_000_000_000;
+
 /// The input of [`crate::decide`].
 #[derive(Debug)]
 pub struct Observed<'a> {
@@ -96,6 +99,8 @@ pub struct Digests {
     pub older: BTreeMap<u32, BTreeMap<String, String>>,
     /// Authenticated `lastmodified` of the document each Secret key came from.
     pub modified: BTreeMap<String, Time>,
+    /// Of values that changed and that another key of the object has or had: when they are known to have existed there.
+    pub elsewhere: BTreeMap<String, Time>,
     /// Fingerprint of the whole data under this process's own random key; compares with [`OurSecret::fingerprint`].
     pub fingerprint: [u8; 16],
     /// Type a manifest asked for.
@@ -269,8 +274,10 @@ pub struct OurSecret {
 }
 
 impl OurSecret {
-    /// The secret generation it bears.
+    /// The secret generation it bears. Whoever may write Secrets in its namespace may write any number there: one that no
+    /// object can have come to is none, so that a lost ledger does not go on from where it cannot count.
     pub fn generation(&self) -> Option<i64> {
-        self.annotations.get(GENERATION_ANNOTATION)?.parse().ok()
+        let number = self.annotations.get(GENERATION_ANNOTATION)?.parse().ok()?;
+        (1..=MAX_NUMBER).contains(&number).then_some(number)
     }
 }

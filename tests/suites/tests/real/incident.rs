@@ -83,7 +83,9 @@ fn remaining(object: &Value) -> Vec<String> {
 
 /// Reasons of the Events about an incident.
 fn events(apps: &Apps, name: &str) -> Vec<String> {
-    let selector = format!("involvedObject.name={name},involvedObject.kind=Incident");
+    // Clusters are used again, and Events of an earlier namesake stay.
+    let uid = get(apps, name)["metadata"]["uid"].as_str().unwrap().to_owned();
+    let selector = format!("involvedObject.uid={uid}");
     let list = apps.cluster.get(&["events", "-n", "default", "--field-selector", &selector]).unwrap();
     list["items"].as_array().unwrap().iter().map(|e| e["reason"].as_str().unwrap().to_owned()).collect()
 }
@@ -218,6 +220,44 @@ fn what_is_gone_or_was_never_served_remains_until_it_is_accepted() {
     assert_eq!(closed(&object), ("True", "ClosedByHand"));
     assert_eq!(remaining(&object), ["db:user Exposed"]);
     eventually(DEADLINE, "the Event", || events(&apps, "leak") == ["ClosedByHand"]).unwrap();
+}
+
+#[test]
+fn what_was_deleted_is_known_to_an_incident_that_is_opened_later_and_to_one_whose_list_is_lost() {
+    let mut apps = Apps::new("deleted");
+    apps.serve_yaml("db", "password: first\n");
+    apps.serve_yaml("mail", "token: first\n");
+    apps.serve_yaml("kept", "token: first\n");
+    apps.next_second();
+    let leaked = Timestamp::now().to_string();
+    apps.next_second();
+    apps.kubectl(&["delete", "encryptedsecret", "db"]);
+    apps.operator.process.kill();
+    apps.kubectl(&["delete", "encryptedsecret", "mail"]);
+    apps.restart_operator();
+    apps.unseal_again();
+    touchseal(&apps, &["incident", "open", "leak", "--exposed-at", &leaked]).ok();
+    let all = "db:password Removed, mail:token Removed, kept:token Exposed";
+    wait_for_remaining(&apps, "leak", all);
+
+    // As if nothing had had a place in the list, and the operator had no memory of it.
+    apps.operator.process.kill();
+    let lost = json!({ "status": { "remaining": null } }).to_string();
+    apps.cluster
+        .kubectl_stdout(&["patch", "incident", "leak", "--subresource=status", "--type=merge", "-p", &lost])
+        .unwrap();
+    apps.restart_operator();
+    apps.unseal_again();
+    wait_for_remaining(&apps, "leak", all);
+    wait_for(&apps, "leak", [3, 0, 0, 0]);
+
+    // What was gone before the exposure was no secret any more; and what is made again goes on where it was.
+    open(&apps, "after", &[]);
+    wait_for_remaining(&apps, "after", "kept:token Exposed");
+    apps.serve_yaml("db", "password: second\n");
+    wait_for_remaining(&apps, "leak", "mail:token Removed, kept:token Exposed");
+    apps.kubectl(&["delete", "encryptedsecret", "db"]);
+    wait_for(&apps, "leak", [2, 0, 1, 0]);
 }
 
 /// Recipient of another namespace.

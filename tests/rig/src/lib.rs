@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod cluster;
+pub mod faults;
 pub mod poll;
 pub mod ports;
 pub mod process;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 
 use touchseal_rig::cluster::{Cluster, StandInPod};
 use touchseal_rig::poll::eventually;
@@ -47,6 +48,17 @@ impl Operator {
     pub fn start_as_with(cluster: &Cluster, namespace: &str, pod: StandInPod, flags: &[&str]) -> Operator {
         let kubeconfig =
             cluster.kubeconfig_for_service_account(namespace, "touchseal-operator", Some(&pod)).unwrap();
+        Operator::start_through(cluster, namespace, pod, &kubeconfig, flags)
+    }
+
+    /// The same, reaching the API server as `kubeconfig` says.
+    pub fn start_through(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: StandInPod,
+        kubeconfig: &Path,
+        flags: &[&str],
+    ) -> Operator {
         let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
         let mut command = process::command(binaries::operator());
         command

@@ -1,0 +1,202 @@
+//! An API server that misbehaves: a proxy in front of the real one which refuses or drops one chosen request.
+//!
+//! Behind it stands `kubectl proxy`, which speaks TLS and proves who the client is; so the proxy itself reads plain HTTP, and
+//! the client behind it acts as whoever the given kubeconfig is for.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{TcpListener as AsyncListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use crate::poll::eventually;
+use crate::ports::Port;
+use crate::process::{self, Process};
+use crate::tools::Tool;
+
+/// How one request fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Answered with this status code; the API server never hears of it.
+    Status(u16),
+    /// The connection ends; the API server never hears of it.
+    DropBefore,
+    /// The API server does it; the connection ends without its answer.
+    DropAfter,
+}
+
+/// The proxy. It ends when it is dropped.
+pub struct FaultyServer {
+    kubeconfig: PathBuf,
+    state: Arc<Mutex<State>>,
+    _runtime: Runtime,
+    _behind: Process,
+    _port: Port,
+}
+
+#[derive(Default)]
+struct State {
+    /// Requests since the last [`FaultyServer::plan`], those that are counted.
+    seen: Vec<String>,
+    planned: Option<(usize, Fault)>,
+    met: Option<String>,
+}
+
+impl FaultyServer {
+    /// Starts one for the client that `kubeconfig` is for; files and logs go to `folder`, named after `name`.
+    ///
+    /// # Errors
+    /// When `kubectl proxy` or the listener cannot be started.
+    pub fn start(kubeconfig: &Path, folder: &Path, name: &str) -> io::Result<FaultyServer> {
+        let port = Port::claim().map_err(io::Error::other)?;
+        let kubectl = Tool::Kubectl.path().map_err(io::Error::other)?;
+        let mut command = process::command(kubectl);
+        command.args(["proxy", "--address=127.0.0.1", &format!("--port={}", port.number())]);
+        command.arg("--kubeconfig").arg(kubeconfig);
+        let behind = process::spawn("kubectl proxy", command, &folder.join(format!("{name}.proxy.log")))
+            .map_err(io::Error::other)?;
+        let upstream = ("127.0.0.1", port.number());
+        eventually(Duration::from_secs(60), "kubectl proxy to listen", || {
+            std::net::TcpStream::connect(upstream).is_ok()
+        })
+        .map_err(|timed_out| io::Error::other(format!("{timed_out:?}")))?;
+
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let server = format!("http://{}", listener.local_addr()?);
+        let state = Arc::new(Mutex::new(State::default()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.spawn(serve(listener, port.number(), Arc::clone(&state)));
+
+        let path = folder.join(format!("{name}.kubeconfig"));
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "faulty",
+            "clusters": [{ "name": "faulty", "cluster": { "server": server } }],
+            "users": [{ "name": "faulty", "user": {} }],
+            "contexts": [{ "name": "faulty", "context": { "cluster": "faulty", "user": "faulty" } }],
+        });
+        fs::write(&path, config.to_string())?;
+        Ok(FaultyServer { kubeconfig: path, state, _runtime: runtime, _behind: behind, _port: port })
+    }
+
+    /// A kubeconfig file that leads here.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Begins to count: of the requests from now on, the one with number `at` (from 0) fares so. Watches and leases do not
+    /// count, for they come and go by time.
+    pub fn plan(&self, fault: Option<(usize, Fault)>) {
+        *self.state() = State { planned: fault, ..State::default() };
+    }
+
+    /// The requests that were counted since the plan was made: method and path.
+    pub fn seen(&self) -> Vec<String> {
+        self.state().seen.clone()
+    }
+
+    /// Which request met the fault, if one has.
+    pub fn met(&self) -> Option<String> {
+        self.state().met.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a request and says what is to happen to it.
+    fn fault(&mut self, request: &Request<Incoming>) -> Option<Fault> {
+        let uri = request.uri();
+        let is_watch =
+            uri.query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch=")));
+        if is_watch || uri.path().contains("/leases") {
+            return None;
+        }
+        let what = format!("{} {}", request.method(), uri.path());
+        let number = self.seen.len();
+        self.seen.push(what.clone());
+        let (_, fault) = self.planned.filter(|(at, _)| *at == number)?;
+        self.met = Some(what);
+        Some(fault)
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: u16, state: Arc<Mutex<State>>) {
+    let Ok(listener) = AsyncListener::from_std(listener) else { return };
+    while let Ok((client, _)) = listener.accept().await {
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let answer = service_fn(|request| answer(request, upstream, &state));
+            // A client that goes away in the middle is its own business.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(client), answer)
+                .await;
+        });
+    }
+}
+
+/// An error ends the connection without an answer.
+async fn answer(
+    request: Request<Incoming>,
+    upstream: u16,
+    state: &Mutex<State>,
+) -> io::Result<Response<BoxBody<Bytes, hyper::Error>>> {
+    let fault = state.lock().unwrap_or_else(PoisonError::into_inner).fault(&request);
+    let gone = || io::Error::other("dropped on purpose");
+    match fault {
+        Some(Fault::Status(code)) => return refusal(code),
+        Some(Fault::DropBefore) => return Err(gone()),
+        Some(Fault::DropAfter) | None => {}
+    }
+    let answer = pass_on(request, upstream).await?;
+    if fault == Some(Fault::DropAfter) {
+        answer.collect().await.map_err(io::Error::other)?;
+        return Err(gone());
+    }
+    Ok(answer.map(BoxBody::new))
+}
+
+async fn pass_on(mut request: Request<Incoming>, upstream: u16) -> io::Result<Response<Incoming>> {
+    let stream = TcpStream::connect(("127.0.0.1", upstream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    let host = format!("127.0.0.1:{upstream}").parse().map_err(io::Error::other)?;
+    request.headers_mut().insert(HOST, host);
+    sender.send_request(request).await.map_err(io::Error::other)
+}
+
+/// As the API server words it.
+fn refusal(code: u16) -> io::Result<Response<BoxBody<Bytes, hyper::Error>>> {
+    let reason = match code {
+        409 => "Conflict",
+        429 => "TooManyRequests",
+        403 => "Forbidden",
+        _ => "InternalError",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "refused on purpose", "reason": reason, "code": code,
+    });
+    let body = Full::new(Bytes::from(status.to_string())).map_err(|never: Infallible| match never {});
+    let mut answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json");
+    if code == 429 {
+        answer = answer.header(RETRY_AFTER, "1");
+    }
+    answer.body(BoxBody::new(body)).map_err(io::Error::other)
+}

@@ -123,8 +123,7 @@ fn derived(args: &RecipientsArgs, global: &Global) -> Result<Vec<Row>, Failure> 
             }
         };
     Store::open()?.accept(server.as_deref(), &name, &manifest, args.yes)?;
-    let (mut card, holder) = card::open_holder(&name, &manifest, args.serial)?;
-    let open = card::open_keyring(&name, &manifest, &mut card, holder, &mut PinSource::new(&args.pin))?;
+    let open = card::unlock(&name, &manifest, args.serial, &mut PinSource::new(&args.pin))?;
     let rows = args
         .namespaces
         .iter()

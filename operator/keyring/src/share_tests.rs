@@ -36,6 +36,12 @@ fn one_holder_alone_opens_nothing_however_often_they_come() {
         let found = usize::from(!places.is_empty());
         assert_eq!(opened.unwrap_err(), OpenError::TooFewShares { found, needed: 2 });
     }
+    // Nor do two of three that it takes, though their points lie on some polynomial.
+    let holders = trio().iter().map(SoftHolder::entry).collect();
+    let three = verify(&create_with(holders, Some(3), TIME).unwrap().0).unwrap();
+    let opened = OpenKeyring::open_with_shares(&three, shares(&three, &[0, 2]));
+    assert_eq!(opened.unwrap_err(), OpenError::TooFewShares { found: 2, needed: 3 });
+    OpenKeyring::open_with_shares(&three, shares(&three, &[2, 0, 1])).unwrap();
     // What one holder has is not the master, either.
     for mut holder in trio() {
         let alone = OpenKeyring::open(&manifest, holder.share(&manifest).bytes.duplicate());

@@ -20,6 +20,7 @@ use crate::pin::{Pin, PinCheck};
 use crate::release::Offer;
 use crate::testkit::{SoftHolder, alice, bob};
 
+mod quorum;
 mod write;
 
 /// `keyring.json`: every secret of a keyring of three generations and what follows from it.
@@ -181,6 +182,7 @@ fn every_fault_is_refused_by_its_layer_and_no_other() {
         "verify Id",
         "verify NoGenerations",
         "verify NoHolders",
+        "verify Quorum",
         "verify Revision",
         "verify Signature",
         "verify Version",

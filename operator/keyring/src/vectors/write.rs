@@ -29,7 +29,11 @@ fn write_vectors() {
     let refused = directory().join("refused");
     fs::create_dir_all(&refused).unwrap();
     for entry in fs::read_dir(&refused).unwrap() {
-        fs::remove_file(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        // Those of a quorum are written by `write_quorum_vectors`.
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("quorum-")) {
+            fs::remove_file(path).unwrap();
+        }
     }
     let line = Line::new();
     for (index, manifest) in [&line.first, &line.second, &line.third].into_iter().enumerate() {
@@ -341,7 +345,7 @@ fn generation(number: u32, master: &MasterKey) -> Generation {
     }
 }
 
-fn write_refused(
+pub(super) fn write_refused(
     name: &str,
     layer: &str,
     reason: &str,
@@ -354,6 +358,6 @@ fn write_refused(
     write(&format!("refused/{name}.json"), &Refused { fault, layer, reason, pin, manifest });
 }
 
-fn write(name: &str, value: &impl serde::Serialize) {
+pub(super) fn write(name: &str, value: &impl serde::Serialize) {
     fs::write(directory().join(name), serde_json::to_string_pretty(value).unwrap() + "\n").unwrap();
 }

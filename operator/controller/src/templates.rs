@@ -1,8 +1,8 @@
 //! Which Secrets the pod templates of a namespace's workloads name. Asked only when an old Secret is about to go: a workload
 //! without pods, or an older revision of one, may still need it. Reads only.
 //!
-//! One pass over a namespace serves all its objects: what a template named not long ago stays without asking again, and only
-//! before something goes is everything looked at anew.
+//! One pass over a namespace serves all its objects: what a template named not long ago stays without another pass, once. Who
+//! asks again, and whatever is about to go, has everything looked at anew.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -26,11 +26,10 @@ const KINDS: [(&str, &str, &str); 7] = [
 ];
 /// Objects of one page.
 const PAGE: u32 = 100;
-/// How long a name that was seen in a template keeps its Secret. Longer than it takes until it is asked for again
-/// (`LOOK_AGAIN` in `plan/deliver`) would keep it for ever.
+/// How long a pass answers for others. What it held back is asked for again after 10 minutes (`LOOK_AGAIN` in `plan/deliver`).
 const BELIEVED: Duration = Duration::from_secs(590);
 
-/// What the last pass over each namespace found.
+/// What the last pass over each namespace found and nobody has asked for since.
 #[derive(Default)]
 pub struct Templates(Mutex<HashMap<String, Pass>>);
 
@@ -67,12 +66,8 @@ impl Templates {
             let named = look(client, namespace, wanted).await?;
             passes.insert(namespace.to_owned(), Pass { began: now, named });
         }
-        let pass = passes.get(namespace);
-        Ok(names
-            .iter()
-            .filter(|n| pass.is_some_and(|p| p.named.contains(**n)))
-            .map(|n| (*n).to_owned())
-            .collect())
+        let Some(pass) = passes.get_mut(namespace) else { return Ok(Vec::new()) };
+        Ok(names.iter().filter_map(|name| pass.named.take(*name)).collect())
     }
 }
 
@@ -128,11 +123,11 @@ mod tests {
         let began = Instant::now();
         let named = ["a-g1", "b-g1"].map(str::to_owned).into();
         templates.0.lock().await.insert("apps".to_owned(), Pass { began, named });
-        for names in [&["a-g1"][..], &["b-g1"], &["a-g1", "b-g1"]] {
-            assert_eq!(templates.named(&client, "apps", names, |_| false).await.unwrap(), names);
+        for names in [["a-g1"], ["b-g1"]] {
+            assert_eq!(templates.named(&client, "apps", &names, |_| false).await.unwrap(), names);
         }
         assert_eq!(asked.lock().unwrap().len(), 0);
-        // Before something goes everything is looked at, each kind once; now nothing is named any more.
+        // For who asks again, and before something goes, everything is looked at, each kind once; now nothing is named.
         for (namespace, names) in [("apps", &["a-g1", "c-g1"][..]), ("apps", &["a-g1"]), ("other", &["b-g1"])]
         {
             assert!(templates.named(&client, namespace, names, |_| false).await.unwrap().is_empty());

@@ -1,12 +1,14 @@
 """Recovery without Touchseal: a keyring's manifest, stock age with age-plugin-yubikey, and the documented derivation.
 
     recovery.py active MANIFEST IDENTITY_FILE PIN_FD   the Active master, in hexadecimal; one touch of the YubiKey
+    recovery.py share MANIFEST IDENTITY_FILE PIN_FD HOLDER   with a quorum: this holder's share; one touch of their YubiKey
+    recovery.py combine MANIFEST HOLDER=SHARE ...      with a quorum: the Active master, of as many shares as it takes
     recovery.py previous MANIFEST MASTER NUMBER        the master of the generation before, opened by the newer one
     recovery.py identity MANIFEST MASTER NAMESPACE     the namespace's age identity (SOPS_AGE_KEY)
 
 Standard library only. Formats: crds/keyring.md.
 """
-import hashlib, hmac, json, os, pty, signal, subprocess, sys, tempfile
+import base64, hashlib, hmac, json, os, pty, signal, subprocess, sys, tempfile
 
 CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
@@ -31,6 +33,37 @@ def bech32(prefix, data):  # BIP 173
 def age_identity(manifest, master, label):
     secret = hkdf(master, bytes.fromhex(manifest["id"]), b"touchseal/v1/" + label.encode())
     return bech32("age-secret-key-", secret).upper()
+
+
+def times(a, b):  # in GF(2^8) with the polynomial of AES
+    product = 0
+    for bit in range(8):
+        product ^= a << bit if b >> bit & 1 else 0
+    for bit in range(14, 7, -1):
+        product ^= 0x11B << bit - 8 if product >> bit & 1 else 0
+    return product
+
+
+def over(a, b):
+    return next(q for q in range(256) if times(q, b) == a)
+
+
+def combine(points):  # {index: share}: the value at 0 of the polynomial through them, byte by byte
+    master = bytearray(32)
+    for x, share in points.items():
+        weight = 1
+        for other in points:
+            weight = weight if other == x else times(weight, over(other, other ^ x))
+        master = bytearray(m ^ times(weight, y) for m, y in zip(master, share))
+    return bytes(master)
+
+
+def commitment(manifest, index, share):
+    part = lambda text: len(text).to_bytes(4, "big") + text
+    active = manifest["generations"][-1]["number"]
+    numbers = [active.to_bytes(4, "big"), manifest["revision"].to_bytes(8, "big"), bytes([index])]
+    text = b"".join(map(part, [bytes.fromhex(manifest["id"]), *numbers, share]))
+    return base64.b64encode(hashlib.sha256(b"touchseal/v1/share" + text).digest()).decode()
 
 
 def in_a_terminal(command, pin):
@@ -60,10 +93,23 @@ def main(what, manifest_file, *rest):
     if what == "identity":
         print(age_identity(manifest, bytes.fromhex(rest[0]), "namespace/" + rest[1]))
         return
+    entries = {entry["holder"]: entry for entry in manifest["generations"][-1].get("shares", [])}
+    if what == "combine":
+        shares = dict(word.split("=") for word in rest)
+        shares = {entries[holder]["index"]: bytes.fromhex(share) for holder, share in shares.items()}
+        for entry in entries.values():
+            index = entry["index"]
+            if index in shares and commitment(manifest, index, shares[index]) != entry["commitment"]:
+                sys.exit("the share of " + entry["holder"] + " is wrong")
+        if len(shares) < manifest["quorum"]:
+            sys.exit(f"{len(shares)} shares, and it takes {manifest['quorum']}")
+        print(combine(shares).hex())
+        return
     with tempfile.TemporaryDirectory() as folder:
         sealed, opened = os.path.join(folder, "sealed.age"), os.path.join(folder, "opened")
-        if what == "active":
-            open(sealed, "w").write(manifest["generations"][-1]["wrapped"])
+        if what in ("active", "share"):
+            wrapped = entries[rest[2]]["wrapped"] if what == "share" else manifest["generations"][-1]["wrapped"]
+            open(sealed, "w").write(wrapped)
             pin = os.read(int(rest[1]), 64).strip()
             in_a_terminal(["age", "--decrypt", "-i", rest[0], "-o", opened, sealed], pin)
         else:

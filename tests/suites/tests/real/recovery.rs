@@ -7,13 +7,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use touchseal_crds::keyring::{Holder, HolderKind, PinPolicy, TouchPolicy};
 use touchseal_keyring::{PivPublicKey, manifest};
 use touchseal_rig::scratch::Scratch;
 use touchseal_rig::tools::{self, Tool};
 use touchseal_softkey::{Reader, SoftKey};
-use touchseal_suites::Sops;
+use touchseal_suites::world::repository;
+use touchseal_suites::{Laptop, Sops, cli};
 use touchseal_token::{Card, GenerateOptions, Pin, Which};
 
 const PIN: &str = "hunter42";
@@ -61,27 +62,8 @@ fn stock_tools_open_a_document_with_the_yubikey_alone() {
     fs::write(file("manifest.json"), json!(spec).to_string()).unwrap();
     fs::write(file("older.yaml"), older).unwrap();
     fs::write(file("newer.yaml"), newer).unwrap();
-    let run = |mut command: Command, input: &str| -> String {
-        let path = format!("{}:{}", tools::made().display(), env::var("PATH").unwrap());
-        let socket = reader.socket();
-        command.env("PATH", path).env("PCSCLITE_CSOCK_NAME", socket).current_dir(folder.path());
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let python = |arguments: &[&str]| {
-        let mut command = Command::new("python3");
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/recovery.py")).args(arguments);
-        command
-    };
-    let decrypt = |identity: &str, document: &str| {
-        let mut command = Tool::Sops.command().unwrap();
-        command.args(["decrypt", "--extract", "[\"password\"]", document]).env("SOPS_AGE_KEY", identity);
-        run(command, "")
-    };
+    let run = |command: Command, input: &str| run(command, input, folder.path(), &reader).unwrap();
+    let decrypt = |identity: &str, document: &str| run(sops_decrypt(identity, document), "");
 
     let mut plugin = Tool::AgePluginYubikey.command().unwrap();
     plugin.args(["--identity", "--slot", "1"]);
@@ -95,6 +77,90 @@ fn stock_tools_open_a_document_with_the_yubikey_alone() {
     let master = run(python(&["previous", "manifest.json", &master, "1"]), "");
     let identity = run(python(&["identity", "manifest.json", &master, "shop"]), "");
     assert_eq!(decrypt(&identity, "older.yaml"), "of-the-first-generation");
+}
+
+/// A quorum of two of two YubiKeys: each share is opened by stock age, and Python's standard library combines them.
+#[test]
+fn stock_tools_open_a_quorum_with_its_yubikeys_alone() {
+    let laptop = Laptop::new(Path::new("/nonexistent/kubeconfig"));
+    let keys = [(0, 101, "alice"), (1, 102, "bob")].map(|(slot, serial, name)| {
+        let key = SoftKey::builder(serial).firmware(5, 4, 3).pin(cli::PIN).puk("87654321").build().unwrap();
+        laptop.reader.insert(slot, &key).unwrap();
+        (key, serial, name)
+    });
+    let create = "keyring create prod --holder alice --serial 101 --and-holder bob --quorum 2";
+    laptop.run(&create.split(' ').collect::<Vec<_>>(), cli::PIN).ok();
+    let said = laptop.run(&["recipients", "-f", "prod.keyring.yaml", "--for", "shop"], cli::PIN).ok();
+    let recipient = said.out.split_whitespace().find(|word| word.starts_with("age1")).unwrap().to_owned();
+
+    let folder = Scratch::new("recovery").unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("manifest.json"), json!(laptop.manifest("prod")).to_string()).unwrap();
+    fs::write(file("app.yaml"), Sops::new().encrypt("app.yaml", "password: of-two\n", &recipient)).unwrap();
+    let run = |command: Command, input: &str| run(command, input, folder.path(), &laptop.reader);
+    let shares = keys.map(|(key, serial, name)| {
+        let mut plugin = Tool::AgePluginYubikey.command().unwrap();
+        plugin.args(["--identity", "--slot", "1", "--serial", &serial.to_string()]);
+        fs::write(file(name), run(plugin, "").unwrap()).unwrap();
+        let before = key.counters().private_key_operations;
+        let share = run(python(&["share", "manifest.json", name, "0", name]), cli::PIN).unwrap();
+        assert_eq!(key.counters().private_key_operations, before + 1);
+        format!("{name}={share}")
+    });
+    let [alice, bob] = &shares;
+    let alone = run(python(&["combine", "manifest.json", alice]), "").unwrap_err();
+    assert!(alone.contains("1 shares, and it takes 2"), "{alone}");
+    let swapped = alice.replace("alice", "bob");
+    let wrong = run(python(&["combine", "manifest.json", alice, &swapped]), "").unwrap_err();
+    assert!(wrong.contains("the share of bob is wrong"), "{wrong}");
+    let master = run(python(&["combine", "manifest.json", bob, alice]), "").unwrap();
+    let identity = run(python(&["identity", "manifest.json", &master, "shop"]), "").unwrap();
+    assert_eq!(run(sops_decrypt(&identity, "app.yaml"), "").unwrap(), "of-two");
+}
+
+/// The same script on the published vectors: any two of three.
+#[test]
+fn the_documented_combination_gives_the_master_of_the_vectors() {
+    let vectors = repository().join("tests/vectors/keyring");
+    let vector: Value = serde_json::from_slice(&fs::read(vectors.join("quorum.json")).unwrap()).unwrap();
+    let share = |place: usize| {
+        let text = |field: &str| vector["shares"][place][field].as_str().unwrap();
+        format!("{}={}", text("holder"), text("share"))
+    };
+    for (one, two) in [(0, 1), (1, 2), (2, 0)] {
+        let (one, two) = (share(one), share(two));
+        let mut command = python(&["combine", "manifest-quorum.json", &one, &two]);
+        let output = command.current_dir(&vectors).output().unwrap();
+        let master = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(master.trim(), vector["master"].as_str().unwrap());
+    }
+}
+
+/// What a command printed, or what it said when it failed. It finds stock tools alone.
+fn run(mut command: Command, input: &str, folder: &Path, reader: &Reader) -> Result<String, String> {
+    let path = format!("{}:{}", tools::made().display(), env::var("PATH").unwrap());
+    command.env("PATH", path).env("PCSCLITE_CSOCK_NAME", reader.socket()).current_dir(folder);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A command that needs no input may have ended before it is written.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+fn python(arguments: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/recovery.py")).args(arguments);
+    command
+}
+
+fn sops_decrypt(identity: &str, document: &str) -> Command {
+    let mut command = Tool::Sops.command().unwrap();
+    command.args(["decrypt", "--extract", "[\"password\"]", document]).env("SOPS_AGE_KEY", identity);
+    command
 }
 
 fn recipient(open: &touchseal_keyring::OpenKeyring) -> String {

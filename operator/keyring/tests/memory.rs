@@ -13,11 +13,11 @@ use std::ops::Range;
 
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use touchseal_crds::keyring::{Holder, HolderKind, KeyringSpec};
-use touchseal_keyring::manifest::{add_holder, create_from, retire, rotate, verify};
+use touchseal_keyring::manifest::{add_holder, create_from, retire, rotate, set_quorum, verify};
 use touchseal_keyring::scrub::scrubbed;
 use touchseal_keyring::{
-    DigestKey, KeyringId, MasterKey, NamespaceIdentity, OpenKeyring, PivPublicKey, Session, VerifiedManifest,
-    holder, seal_release,
+    DigestKey, KeyringId, MasterKey, NamespaceIdentity, OpenKeyring, PivPublicKey, Session, Share,
+    VerifiedManifest, holder, seal_release, seal_share,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -48,6 +48,7 @@ fn only_the_boxes_that_are_alive_hold_a_master() {
     let first = probe.step(1, "verifying", || verify(&spec).unwrap());
     derivations(&probe, &open);
     releases(&probe, &first, &open);
+    quorum(&probe, &first, &open);
     let unwrapped = probe.step(2, "unwrapping as a holder", || unwrap(&first));
     let again = probe.step(2, "opening", || OpenKeyring::open(&first, unwrapped).unwrap());
     probe.step(1, "dropping", || again.seal());
@@ -97,6 +98,26 @@ fn releases(probe: &Probe, manifest: &VerifiedManifest, open: &OpenKeyring) {
     probe.step(1, "dropping", || drop((master, copy)));
 }
 
+/// Splitting leaves no copy of the master, releasing shares makes none, and combining makes the one that is served.
+fn quorum(probe: &Probe, first: &VerifiedManifest, open: &OpenKeyring) {
+    let two = verify(&add_holder(first, open, entry("bob", 2)).unwrap()).unwrap();
+    let reopened = probe.step(2, "reopening", || open.reopen(&two).unwrap());
+    let spec = probe.step(2, "splitting", || set_quorum(&two, &reopened, Some(2)).unwrap());
+    probe.step(1, "dropping", || drop(reopened));
+    let split = verify(&spec).unwrap();
+    let session = Session::generate();
+    let shares: Vec<Share> = [(1, "alice"), (2, "bob")]
+        .map(|(seed, name)| {
+            let wrapped = split.wrapped_for(&entry(name, seed)).unwrap();
+            let share = Share::recognise(&split, u32::from(seed), unwrap_as(seed, wrapped)).unwrap();
+            let release = seal_share(&share, split.id(), session.offer()).unwrap();
+            probe.step(1, "releasing a share", || session.open_share(&split, &release).unwrap())
+        })
+        .into();
+    let combined = probe.step(2, "combining", || OpenKeyring::open_with_shares(&split, shares).unwrap());
+    probe.step(1, "dropping", || combined.seal());
+}
+
 fn edits(probe: &Probe, open: OpenKeyring, first: &VerifiedManifest) -> KeyringSpec {
     let spec = probe.step(1, "adding a holder", || add_holder(first, &open, entry("bob", 2)).unwrap());
     let manifest = verify(&spec).unwrap();
@@ -112,8 +133,12 @@ fn edits(probe: &Probe, open: OpenKeyring, first: &VerifiedManifest) -> KeyringS
 }
 
 fn unwrap(manifest: &VerifiedManifest) -> MasterKey {
-    let key = secret(1);
-    holder::unwrap(manifest.active_wrapped(), &public(1), &mut |point| {
+    unwrap_as(1, manifest.active_wrapped())
+}
+
+fn unwrap_as(seed: u8, wrapped: &str) -> MasterKey {
+    let key = secret(seed);
+    holder::unwrap(wrapped, &public(seed), &mut |point| {
         let point = p256::PublicKey::from_sec1_bytes(point).unwrap();
         let shared = p256::ecdh::diffie_hellman(key.to_nonzero_scalar(), point.as_affine());
         Ok::<_, Infallible>(Zeroizing::new((*shared.raw_secret_bytes()).into()))

@@ -8,7 +8,7 @@ use touchseal_crds::names;
 
 /// Turns EncryptedSecrets into Secrets once a holder has unsealed it.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "touchseal-operator", version)]
+#[command(name = "touchseal-operator", version, args_override_self = true)]
 pub struct Args {
     /// Namespace of UnsealRequests, pins and the ledger; default: the namespace of the operator's own ServiceAccount.
     #[arg(long, env = "TOUCHSEAL_OPERATOR_NAMESPACE")]
@@ -50,6 +50,11 @@ pub struct Args {
     /// Time between two attempts to take or renew the Lease.
     #[arg(long, default_value = "2s", value_parser = fine_span)]
     pub retry_period: Duration,
+
+    /// How long a sealed replica waits for another to hand the keyrings over before it says that it is ready, where another
+    /// is unsealed and may. So a rolling update does not end the last unsealed replica too early.
+    #[arg(long, default_value = "20s", value_parser = fine_span)]
+    pub hand_over_wait: Duration,
 
     /// Longest time a kubelet takes to refresh a mounted Secret after a change: until then pods that mount it count as
     /// stale. The default fits a kubelet's own defaults (its syncFrequency, a minute, and as much again for its caches).

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// True once it is known which keyrings there are. A replica that does not lead is as ready as one that does.
+/// Something that is so from some time on. A replica that does not lead is as ready as one that does.
 #[derive(Clone, Default)]
 pub struct Readiness(watch::Sender<bool>);
 
@@ -19,6 +19,11 @@ impl Readiness {
     /// From now on /readyz answers 200.
     pub fn set(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Whether it is.
+    pub fn get(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Waits until it is.
@@ -37,11 +42,7 @@ pub async fn serve_probes(address: SocketAddr, ready: Readiness) -> std::io::Res
     let routes = Router::new().route("/healthz", get(|| async { "ok" })).route(
         "/readyz",
         get(move || async move {
-            if *ready.0.borrow() {
-                (StatusCode::OK, "ok")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "starting")
-            }
+            if ready.get() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") }
         }),
     );
     axum::serve(listener, routes).await

@@ -47,7 +47,7 @@ pub struct Lead {
     /// Ticks whenever a keyring opened or closed.
     pub keys_ticks: watch::Receiver<u64>,
     /// Set once it is known which keyrings there are.
-    pub ready: Readiness,
+    pub known: Readiness,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Objects worked on at the same time.
@@ -116,7 +116,7 @@ impl Lead {
         let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
         let ready = async {
             // A reconcile must know which Secrets are ours and which keyrings there are before it decides.
-            self.ready.is_set().await;
+            self.known.is_set().await;
             listed.1.await.is_ok()
         };
         let (objects, ticks) = ((objects, objects_changed.0), self.keys_ticks.clone());

@@ -1,6 +1,7 @@
 //! Wires ceremony, election, a leader's work and probes together.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -58,7 +59,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
 
     let (metrics, registry) = Metrics::new();
     let metrics = Arc::new(metrics);
-    let ready = Readiness::default();
+    let (known, ready) = (Readiness::default(), Readiness::default());
     let keys = Arc::new(Keys::default());
     let (keys_changed, keys_ticks) = watch::channel(0_u64);
     let leadership = Leadership::default();
@@ -70,7 +71,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         pod: identity.pod.clone(),
         keys: Arc::clone(&keys),
         keys_ticks,
-        ready: ready.clone(),
+        known: known.clone(),
         metrics: Arc::clone(&metrics),
         concurrency: args.concurrency,
         mount_refresh: args.mount_refresh,
@@ -80,6 +81,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         events: Events::new(client, &identity.pod),
         leadership: leadership.clone(),
         checks: Semaphore::new(CHECKS),
+        ready: ready.clone(),
+        ready_by: Instant::now() + args.hand_over_wait,
         identity,
         namespace,
         service_account: args.service_account.clone(),
@@ -97,9 +100,9 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             std::future::pending().await
         }
     };
-    let tell_ready = async {
+    let tell_known = async {
         if keyrings_listed.1.await.is_ok() {
-            ready.set();
+            known.set();
         }
         std::future::pending().await
     };
@@ -108,8 +111,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         () = elect => {}
         () = lead.run() => {}
         () = ceremony.run(keyrings_listed.0) => {}
-        () = tell_ready => {}
-        served = http::serve_probes(probe_address, ready.clone()) => {
+        () = tell_known => {}
+        served = http::serve_probes(probe_address, ready) => {
             served.map_err(|source| RunError::Listen { address: probe_address, source })?;
         }
         served = http::serve_metrics(metrics_address, registry) => {

@@ -184,6 +184,15 @@ impl Apps {
             .collect()
     }
 
+    /// What one pod wrote for all replicas: Secrets, ConfigMaps, statuses of EncryptedSecrets, Recipients.
+    pub fn shared_writes_of(&self, pod: &str) -> usize {
+        let shared = ["secrets", "configmaps", "encryptedsecrets", "recipients"];
+        let by_pod = |e: &Value| e["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] == pod;
+        let writes = |e: &Value| !matches!(e["verb"].as_str(), Some("get" | "list" | "watch"));
+        let about = |e: &Value| shared.iter().any(|resource| e["objectRef"]["resource"] == *resource);
+        self.audited().iter().filter(|e| by_pod(e) && writes(e) && about(e)).count()
+    }
+
     /// How many requests of any kind this world's operators made so far about a resource.
     pub fn requests_about(&self, resource: &str) -> usize {
         self.audited().iter().filter(|e| e["objectRef"]["resource"] == resource).count()

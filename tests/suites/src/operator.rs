@@ -12,8 +12,9 @@ use touchseal_rig::process::{self, Process};
 
 use crate::{DEADLINE, binaries};
 
-/// Short, for tests kill operators and wait for the next to lead.
-const LEASE: [&str; 3] = ["--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms"];
+/// Short, for tests kill operators and wait for the next to lead; and pods of killed operators stay.
+const WAITS: [&str; 4] =
+    ["--lease-duration=4s", "--renew-deadline=3s", "--retry-period=300ms", "--hand-over-wait=0s"];
 
 /// A running operator.
 pub struct Operator {
@@ -67,7 +68,7 @@ impl Operator {
             .arg(format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()))
             .arg(format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()))
             .args(["--log-level", "trace", "--log-format", "json"])
-            .args(LEASE)
+            .args(WAITS)
             .args(flags);
         let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
         let process = process::spawn(&pod.name, command, &log).unwrap();
@@ -97,6 +98,11 @@ impl Operator {
     /// The metrics page.
     pub fn metrics(&self) -> String {
         http_get(self.metrics.number(), "/metrics").unwrap_or_default()
+    }
+
+    /// Whether it is the replica that writes.
+    pub fn leads(&self) -> bool {
+        self.metrics().contains("touchseal_leads 1\n")
     }
 
     /// Where in the process's memory `needle` stands.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use touchseal_crds::keyring::KeyringSpec;
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_keyring::{Offer, OpenKeyring, seal_release};
-use touchseal_rig::cluster::{self, Lease};
+use touchseal_rig::cluster::{self, ClusterError, Lease};
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, Sops};
@@ -128,10 +128,20 @@ impl World {
 
     /// Answers a request without a card: the release is made by the library, as the command line makes it.
     pub fn release(&self, request: &Value, keyring: &OpenKeyring, holder: &str, serial: u32) {
+        self.try_release(request, keyring, holder, serial).unwrap();
+    }
+
+    fn try_release(
+        &self,
+        request: &Value,
+        keyring: &OpenKeyring,
+        holder: &str,
+        serial: u32,
+    ) -> Result<(), ClusterError> {
         let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap();
         let offer = Offer::parse(text("/status/sessionKey"), text("/status/nonce")).unwrap();
         let release = seal_release(keyring, &offer, holder, serial).unwrap();
-        self.write_release(text("/metadata/name"), &json!(release));
+        self.try_patch(text("/metadata/name"), &json!({ "spec": { "release": release } }), &[])
     }
 
     /// Writes any release into a request.
@@ -145,15 +155,27 @@ impl World {
     }
 
     fn patch_request(&self, request: &str, patch: &Value, more: &[&str]) {
+        self.try_patch(request, patch, more).unwrap();
+    }
+
+    fn try_patch(&self, request: &str, patch: &Value, more: &[&str]) -> Result<(), ClusterError> {
         let patch = patch.to_string();
         let arguments = ["patch", "unsealrequest", request, "-n", &self.system, "--type=merge", "-p", &patch];
-        self.cluster.kubectl_stdout(&[&arguments[..], more].concat()).unwrap();
+        self.cluster.kubectl_stdout(&[&arguments[..], more].concat()).map(drop)
     }
 
     /// Unseals every waiting replica without a card and waits until each has said so.
     pub fn unseal(&self, name: &str, keyring: &OpenKeyring, replicas: usize) {
         for request in self.requests(replicas) {
-            self.release(&request, keyring, "alice", 1);
+            let written = self.try_release(&request, keyring, "alice", 1);
+            // The first that was unsealed may have handed the keyring over to this one already.
+            let name = request["metadata"]["name"].as_str().unwrap();
+            let gone = || {
+                let look =
+                    ["get", "unsealrequest", name, "-n", &self.system, "--ignore-not-found", "-o=name"];
+                self.cluster.kubectl_stdout(&look).unwrap().is_empty()
+            };
+            assert!(written.is_ok() || gone(), "{written:?}");
         }
         self.wait_for_replicas(name, replicas);
     }

@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::mpsc;
+use touchseal_crds::keyring::{HandOver, ReplicaState};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::unseal_request::Release;
-use touchseal_crds::{Reason, UnsealRequest};
-use touchseal_keyring::Offer;
+use touchseal_crds::{Keyring, Reason, UnsealRequest};
 use touchseal_keyring::proof::{self, Claim, Gravity, Operator, Refusal};
 use touchseal_keyring::state::{Asked, Event};
+use touchseal_keyring::{Offer, State};
 
 use super::{Answer, Ceremony, effects};
 use crate::words;
@@ -29,6 +31,23 @@ const MOST: usize = 256;
 const AGAIN: Duration = Duration::from_secs(20);
 /// How long a replica that does not lead leaves a request to the leader.
 const LEADER_FIRST: Duration = Duration::from_secs(2);
+
+/// How long a keyring is unsealed before it is handed over: whoever has just unsealed it may be answering others, too.
+const SETTLED: SignedDuration = SignedDuration::from_secs(3);
+
+/// Whether a keyring is unsealed here, and not only since a moment ago.
+pub fn is_due(state: &State) -> bool {
+    let settled = |since: Timestamp| Timestamp::now().duration_since(since) >= SETTLED;
+    state.keys().is_some() && state.since().is_none_or(settled)
+}
+
+/// Whether another replica could unseal this one, as far as the Keyring tells.
+pub fn may_come(keyring: &Keyring, own: &str) -> bool {
+    let replicas = keyring.status.iter().flat_map(|status| &status.replicas);
+    let mut others = replicas.filter(|replica| replica.pod != own);
+    keyring.spec.hand_over != Some(HandOver::Deny)
+        && others.any(|replica| replica.state == ReplicaState::Unsealed)
+}
 
 /// Other processes' requests.
 #[derive(Default)]

@@ -24,6 +24,7 @@ use touchseal_keyring::state::{Effect, Event};
 use touchseal_keyring::{Fingerprint, Pin, manifest};
 
 use crate::events::Events;
+use crate::http::Readiness;
 use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::leadership::Leadership;
@@ -39,6 +40,10 @@ pub struct Ceremony {
     pub leadership: Leadership,
     /// Most proofs checked at one time: whoever may write requests could ask for any number.
     pub checks: Semaphore,
+    /// Told once it is known which keyrings there are and no hand-over is to be expected.
+    pub ready: Readiness,
+    /// When it is told all the same.
+    pub ready_by: Instant,
     /// This process.
     pub identity: Identity,
     /// Namespace of requests and pins.
@@ -112,6 +117,7 @@ impl Ceremony {
                 Some((keyring, event)) = answered.recv() => desk.answered(&keyring, event),
                 else => return,
             }
+            desk.tell_ready();
         }
     }
 }
@@ -146,6 +152,8 @@ struct Desk {
     requests_before: HashSet<String>,
     /// Other replicas' requests.
     waiting: hand_over::Waiting,
+    /// Keyrings that another replica may hand over, by their statuses.
+    elsewhere: HashSet<String>,
     /// A pod may be gone that the Keyrings' statuses still name.
     outdated: bool,
     /// The release last fed to each keyring: the watch shows the same one many times.
@@ -175,6 +183,7 @@ impl Desk {
             requests: HashSet::new(),
             requests_before: HashSet::new(),
             waiting: hand_over::Waiting::default(),
+            elsewhere: HashSet::new(),
             outdated: true,
             releases: HashMap::new(),
             shares: HashMap::new(),
@@ -210,6 +219,11 @@ impl Desk {
         let name = keyring.name_any();
         let new = self.present.insert(name.clone());
         self.ceremony.learn_uid(&name, keyring.uid());
+        if hand_over::may_come(&keyring, &self.ceremony.identity.pod) {
+            self.elsewhere.insert(name.clone());
+        } else {
+            self.elsewhere.remove(&name);
+        }
         if let Some(marker) = keyring.annotations().get(SEAL_ANNOTATION) {
             self.feed(&name, Event::SealRequested { marker: marker.clone() });
         }
@@ -227,6 +241,7 @@ impl Desk {
 
     fn keyring_gone(&mut self, name: &str) {
         self.present.remove(name);
+        self.elsewhere.remove(name);
         self.lines.remove(name);
         self.releases.remove(name);
         self.shares.remove(name);
@@ -345,10 +360,23 @@ impl Desk {
         }
     }
 
+    /// A sealed replica is as ready as another, but one that is about to be unsealed is worth a moment's wait.
+    fn tell_ready(&mut self) {
+        let ceremony = &self.ceremony;
+        if self.listed_once.is_some() || ceremony.ready.get() {
+            return;
+        }
+        let sealed =
+            |keyring: &String| ceremony.keys.look(keyring, |state| !state.holds_keys()) == Some(true);
+        if Instant::now() >= ceremony.ready_by || !self.elsewhere.iter().any(sealed) {
+            ceremony.ready.set();
+        }
+    }
+
     /// Answers those that wait for what is unsealed here.
     fn hand_over(&mut self) {
         let keys = Arc::clone(&self.ceremony.keys);
-        let unsealed = |keyring: &str| keys.look(keyring, |state| state.keys().is_some()) == Some(true);
+        let unsealed = |keyring: &str| keys.look(keyring, hand_over::is_due) == Some(true);
         for (keyring, asked) in self.waiting.due(Instant::now(), unsealed) {
             self.feed(&keyring, Event::HandOverAsked(Box::new(asked)));
         }

@@ -22,6 +22,7 @@ mod pin;
 mod quorum;
 mod recovery;
 mod rekey;
+mod replicas;
 mod requests;
 mod rollback;
 mod rollout;

@@ -273,6 +273,8 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         Reason::ManifestForked,
         Reason::ShareReleased,
         Reason::SharesDropped,
+        Reason::HandedOver,
+        Reason::RequestForged,
         Reason::ReleaseInvalid,
     ];
     for reason in Reason::ALL {

@@ -125,11 +125,8 @@ impl ShareSent {
 pub fn progress(released: &[HolderRecord], needed: usize) -> String {
     let names: Vec<_> = released.iter().map(|of| of.holder.as_str()).collect();
     let missing = needed.saturating_sub(released.len());
-    format!(
-        "{} of {needed} needed holders released ({}); needs {missing} more",
-        released.len(),
-        names.join(", ")
-    )
+    let so_far = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    format!("{} of {needed} needed holders released{so_far}; needs {missing} more", released.len())
 }
 
 /// What became of it, seen from the request as it is now (`None`: deleted) and the Keyring's status.

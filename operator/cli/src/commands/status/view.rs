@@ -6,6 +6,7 @@ use serde::Serialize;
 use touchseal_crds::keyring::{ReplicaState, UnsealRecord};
 use touchseal_crds::{ConditionType, EncryptedSecret, Keyring, UnsealRequest};
 
+use crate::ceremony::progress;
 use crate::commands::keyring::refused;
 use crate::duration::age;
 use crate::output::Table;
@@ -77,6 +78,9 @@ struct RequestView {
     since: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// With a quorum, how far it has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +107,7 @@ impl View {
         };
         let mut view = Self {
             keyrings: keyrings.iter().map(|object| keyring(object, replicas)).collect(),
-            requests: requests.iter().map(request).collect(),
+            requests: requests.iter().map(|one| request(one, keyrings)).collect(),
             secrets: secrets.len(),
             not_ready: secrets.iter().filter_map(not_ready).collect(),
             note: replicas.live.is_none().then(unseen),
@@ -132,7 +136,7 @@ impl View {
                 keyring.name.clone(),
                 format!("{:?}", keyring.state),
                 format!("{}/{}", keyring.unsealed_replicas, keyring.replicas),
-                unseal.map(|unseal| unseal.holder.clone()).unwrap_or_default(),
+                unseal.map(holders).unwrap_or_default(),
                 unseal.map(|unseal| unseal.serial.to_string()).unwrap_or_default(),
                 age(unseal.map(|unseal| unseal.at.0), now),
                 keyring.message.clone().unwrap_or_default(),
@@ -152,11 +156,16 @@ impl View {
             out.push_str(&format!("\n{note}\n"));
         }
         if !self.requests.is_empty() {
-            let mut table = Table::new(&["WAITS FOR", "POD", "AGE", "REFUSED"]);
+            let quorum = self.requests.iter().any(|request| request.released.is_some());
+            let mut headings = vec!["WAITS FOR", "POD", "AGE", "REFUSED"];
+            headings.extend(quorum.then_some("QUORUM"));
+            let mut table = Table::new(&headings);
             for request in &self.requests {
                 let since = age(request.since.as_ref().map(|time| time.0), now);
                 let refused = request.refused.clone().unwrap_or_default();
-                table.row([request.keyring.clone(), request.pod.clone(), since, refused]);
+                let mut row = vec![request.keyring.clone(), request.pod.clone(), since, refused];
+                row.extend(quorum.then(|| request.released.clone().unwrap_or_default()));
+                table.cells(row);
             }
             out.push_str(&format!("\n{}", table.render()));
         }
@@ -221,7 +230,16 @@ fn keyring(object: &Keyring, known: Replicas<'_>) -> KeyringView {
     }
 }
 
-fn request(object: &UnsealRequest) -> RequestView {
+/// Everybody whose release it took.
+fn holders(record: &UnsealRecord) -> String {
+    let with = record.with.iter().map(|with| with.holder.as_str());
+    with.chain([record.holder.as_str()]).collect::<Vec<_>>().join(", ")
+}
+
+fn request(object: &UnsealRequest, keyrings: &[Keyring]) -> RequestView {
+    let of = keyrings.iter().find(|one| one.metadata.name.as_deref() == Some(&object.spec.keyring));
+    let needed = of.and_then(|one| one.spec.quorum).and_then(|quorum| usize::try_from(quorum).ok());
+    let released = object.status.as_ref().map(|status| status.released.as_slice()).unwrap_or_default();
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let refused = condition(conditions, ConditionType::ReleaseRefused).filter(|c| c.status == "True");
     RequestView {
@@ -231,6 +249,7 @@ fn request(object: &UnsealRequest) -> RequestView {
         name: object.metadata.name.clone().unwrap_or_default(),
         since: object.metadata.creation_timestamp.clone(),
         refused: refused.map(|condition| condition.message.clone()),
+        released: needed.map(|needed| progress(released, needed)),
     }
 }
 

@@ -136,3 +136,22 @@ to unseal: touchseal unseal
     assert_eq!(text, expected);
     assert!(view.names().contains("unsealrequest.touchseal.dev/r\n"));
 }
+
+#[test]
+fn a_quorum_under_way_says_who_has_released() {
+    let mut split = keyring_with(replicas(&["Unsealed"]));
+    split.spec.quorum = Some(2);
+    let status = split.status.as_mut().unwrap().last_unseal.as_mut().unwrap();
+    status.with = serde_json::from_value(json!([{ "holder": "carl", "serial": 9 }])).unwrap();
+    let waiting = serde_json::from_value(json!({
+        "metadata": { "name": "r" }, "spec": { "keyring": "main", "pod": "op-1" },
+        "status": { "released": [{ "holder": "ben", "serial": 8 }] },
+    }));
+    let replicas = Replicas { namespace: "touchseal-system", live: None };
+    let text = View::new(&[split], replicas, &[waiting.unwrap()], &[]).text(Timestamp::now(), false);
+    assert!(
+        text.contains("QUORUM") && text.contains("1 of 2 needed holders released (ben); needs 1 more"),
+        "{text}"
+    );
+    assert!(text.contains("carl, anna"), "{text}");
+}

@@ -135,6 +135,8 @@ fn two_of_three_unseal_every_replica_from_their_own_laptops() {
         if said.contains(words) { Ok(()) } else { Err(said) }
     })
     .unwrap();
+    let said = at_alice.run_plain(&["status", "--operator-namespace", &world.system]).ok();
+    assert!(said.out.contains(words), "{}", said.out);
     event(&world, "ShareReleased", "1 of 2 needed holders released (carol (YubiKey 99))");
 
     // Somebody who may write requests gives a wrong share in Bob's name: it is named, and taken out; Carol's stays.

@@ -208,6 +208,48 @@ pub struct KeyringStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
     pub replicas: Vec<ReplicaStatus>,
+    /// How many EncryptedSecrets need each key generation that is not Retired, as far as their statuses tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["generation"]))]
+    pub documents: Vec<GenerationDocuments>,
+    /// EncryptedSecrets of which it cannot be told which generation they need: each may need any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents_unclear: Option<DocumentCount>,
+}
+
+/// The EncryptedSecrets that need a key generation.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationDocuments {
+    /// Number of the generation.
+    pub generation: u32,
+    /// How many, and where.
+    #[serde(flatten)]
+    pub count: DocumentCount,
+}
+
+/// How many EncryptedSecrets, and where.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentCount {
+    /// All of them.
+    pub objects: u32,
+    /// The namespaces with most of them, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<NamespaceCount>,
+    /// How many namespaces are not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_namespaces: Option<u32>,
+}
+
+/// How many EncryptedSecrets of one namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceCount {
+    /// Its name.
+    pub namespace: String,
+    /// How many.
+    pub objects: u32,
 }
 
 /// One release that was accepted.

@@ -30,7 +30,7 @@ use crate::secrets::{self, Key, Secrets};
 use crate::telemetry::Metrics;
 use crate::templates::Templates;
 use crate::watches::Watches;
-use crate::{lists, recipients, reconcile, words};
+use crate::{census, lists, recipients, reconcile, words};
 
 /// What outlives a term.
 pub struct Lead {
@@ -95,6 +95,7 @@ impl Lead {
         let ledger = Ledger::new(client, &self.namespace);
         let incidents =
             Incidents::new(client.clone(), ledger.clone(), events.clone(), Arc::clone(&self.metrics));
+        let census = census::follow(client.clone(), objects.0.clone(), objects_changed.1.clone());
         let incidents = incidents.follow(objects.0.clone(), objects_changed.1);
         let context = Arc::new(Context {
             client: client.clone(),
@@ -124,6 +125,7 @@ impl Lead {
             () = control(context, objects, self.concurrency, (wake, woken), ticks, ready) => {}
             () = follow => {}
             () = incidents => {}
+            () = census => {}
             () = Arc::clone(pods).run() => {}
             () = rollouts.run() => {}
             () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}

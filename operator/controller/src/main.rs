@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod beside;
+mod census;
 mod ceremony;
 mod client;
 mod context;

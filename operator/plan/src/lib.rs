@@ -3,6 +3,7 @@
 //! `observed` is everything one reconcile gathered, `decide` turns it and `now` into a `Decision`, whose effects the
 //! controller's one writer applies. `mapping` turns decrypted documents into Secret keys.
 
+pub mod census;
 pub mod conditions;
 mod conflict;
 pub mod consumers;

@@ -2,6 +2,7 @@
 
 mod attestation;
 mod change;
+mod counts;
 mod create;
 mod enrol;
 mod holders;

@@ -6,6 +6,7 @@ mod canary;
 mod ceremony;
 mod consumers;
 mod delivery;
+mod documents;
 mod drain;
 mod due;
 mod encrypt;

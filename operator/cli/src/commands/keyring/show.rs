@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use touchseal_crds::keyring::Holder;
+use touchseal_crds::keyring::{Holder, KeyringStatus};
 use touchseal_keyring::{VerifiedManifest, manifest};
 
+use super::counts;
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::error::{Exit, Explain, Failure};
@@ -54,30 +55,44 @@ impl Explain for ClusterKeyringError {
 
 /// Fetches and verifies a keyring of the cluster.
 pub fn fetch(cluster: &Cluster, name: &str) -> Result<VerifiedManifest, Failure> {
+    Ok(fetch_with_status(cluster, name)?.0)
+}
+
+/// The same with what the operator says of it.
+pub fn fetch_with_status(
+    cluster: &Cluster,
+    name: &str,
+) -> Result<(VerifiedManifest, KeyringStatus), Failure> {
     let keyring = cluster.keyring(name)?.ok_or_else(|| ClusterKeyringError::Missing(name.to_owned()))?;
     let verified = manifest::verify(&keyring.spec);
-    Ok(verified.map_err(|error| ClusterKeyringError::Invalid(name.to_owned(), error))?)
+    let verified = verified.map_err(|error| ClusterKeyringError::Invalid(name.to_owned(), error))?;
+    Ok((verified, keyring.status.unwrap_or_default()))
 }
 
 /// Runs it.
 pub fn run(args: &ShowArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[Format::Json, Format::Yaml, Format::Wide, Format::Name])?;
-    let (name, verified) = match (&args.file, &args.name) {
+    let (name, verified, status) = match (&args.file, &args.name) {
         (Some(file), _) => {
             let file = ManifestFile::read(file)?;
-            (file.name().to_owned(), file.verified().clone())
+            (file.name().to_owned(), file.verified().clone(), None)
         }
-        (None, Some(name)) => (name.clone(), fetch(&Cluster::connect(global)?, name)?),
+        (None, Some(name)) => {
+            let (verified, status) = fetch_with_status(&Cluster::connect(global)?, name)?;
+            (name.clone(), verified, Some(status))
+        }
         (None, None) => return Err(Failure::usage("no keyring was named", "give -f FILE or NAME")),
     };
     match global.output {
-        Format::Table | Format::Wide => output::print(&text(&name, &verified, global.output == Format::Wide)),
+        Format::Table | Format::Wide => {
+            output::print(&text(&name, &verified, status.as_ref(), global.output == Format::Wide))
+        }
         Format::Name => output::print(&format!("keyring.touchseal.dev/{name}\n")),
-        format => output::print(&output::machine(format, &value(&name, &verified))?),
+        format => output::print(&output::machine(format, &value(&name, &verified, status.as_ref()))?),
     }
 }
 
-fn text(name: &str, manifest: &VerifiedManifest, wide: bool) -> String {
+fn text(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>, wide: bool) -> String {
     let spec = manifest.spec();
     let mut out = format!(
         "keyring      {name}\nfingerprint  {}\nid           {}\nrevision     {}\nverified     signature and chain hold\n\n",
@@ -104,12 +119,20 @@ fn text(name: &str, manifest: &VerifiedManifest, wide: bool) -> String {
     }
     out.push_str(&holders.render());
     out.push('\n');
-    let mut generations = Table::new(&["GENERATION", "STATE", "CREATED"]);
+    // How many documents need each is known in a cluster only.
+    let mut headings = vec!["GENERATION", "STATE", "CREATED"];
+    headings.extend(status.map(|_| "NEEDED BY"));
+    let mut generations = Table::new(&headings);
     for generation in &spec.generations {
         let state = format!("{:?}", generation.state);
-        generations.row([generation.number.to_string(), state, generation.created_at.clone()]);
+        let mut row = vec![generation.number.to_string(), state, generation.created_at.clone()];
+        row.extend(status.map(|status| counts::needed_by(status, generation.number)));
+        generations.cells(row);
     }
     out.push_str(&generations.render());
+    if let Some(unclear) = status.and_then(counts::unclear) {
+        out.push_str(&format!("\n{unclear}\n"));
+    }
     if let Some(warning) = warning(manifest) {
         out.push_str(&format!("\nwarning: {warning}\n"));
     }
@@ -136,14 +159,14 @@ pub fn warning(manifest: &VerifiedManifest) -> Option<String> {
     }
 }
 
-fn value(name: &str, manifest: &VerifiedManifest) -> Value {
+fn value(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>) -> Value {
     let spec = manifest.spec();
     let generations: Vec<_> = spec
         .generations
         .iter()
         .map(|entry| json!({ "number": entry.number, "state": entry.state, "createdAt": entry.created_at }))
         .collect();
-    json!({
+    let mut value = json!({
         "name": name,
         "fingerprint": manifest.fingerprint().to_string(),
         "id": manifest.id().to_string(),
@@ -152,7 +175,12 @@ fn value(name: &str, manifest: &VerifiedManifest) -> Value {
         "quorum": spec.quorum.unwrap_or(1),
         "generations": generations,
         "warnings": warning(manifest).into_iter().collect::<Vec<_>>(),
-    })
+    });
+    if let Some(status) = status {
+        value["documents"] = json!(status.documents);
+        value["documentsUnclear"] = json!(status.documents_unclear);
+    }
+    value
 }
 
 /// Its policies in words, PIN then touch.
@@ -192,13 +220,13 @@ mod tests {
         };
         assert!(warning(&quorum(2)).is_some_and(|said| said.contains("all 2 YubiKeys are needed")));
         assert_eq!(warning(&quorum(3)), None);
-        assert!(text("main", &quorum(3), false).contains("\nquorum       2 of 3 holders open it\n"));
+        assert!(text("main", &quorum(3), None, false).contains("\nquorum       2 of 3 holders open it\n"));
     }
 
     #[test]
     fn the_text_names_what_people_compare() {
         let manifest = keyring(vec![holder("anna", 1)]);
-        let text = text("main", &manifest, false);
+        let text = text("main", &manifest, None, false);
         assert!(
             text.contains(&manifest.fingerprint().to_string()) && text.contains("warning: only YubiKey 1"),
             "{text}"

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use touchseal_crds::{ConditionType, EncryptedSecret};
+use touchseal_crds::EncryptedSecret;
 use touchseal_keyring::VerifiedManifest;
+use touchseal_plan::census::{self, Needs};
 
 use super::super::show;
 use super::need::{Need, Why};
@@ -63,26 +64,16 @@ fn judge(object: &EncryptedSecret, keyring: &str, generation: u32) -> Option<Nee
     let (namespace, name) =
         (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     let need = |why| Some(Need { place: format!("EncryptedSecret {namespace}/{name}"), why });
-    let not_served = |reason: &str| need(Why::NotServed { reason: reason.to_owned() });
-    let Some(status) = &object.status else { return not_served("no status yet") };
-    let ready = status.conditions.iter().find(|one| one.type_ == ConditionType::Ready.as_str());
-    // One that another keyring opened is none of this one's; one of this keyring that failed since may be anything.
-    let ours = status.keyring.as_deref();
-    if ours.is_some_and(|ours| ours != keyring) {
-        return None;
-    }
-    let reason = ready.map_or("no status yet", |ready| ready.reason.as_str());
-    if status.observed_generation != meta.generation {
-        return not_served("changed since");
-    }
-    if ready.is_none_or(|ready| ready.status != "True") || ours.is_none() {
-        return not_served(reason);
-    }
-    // The oldest of its documents' generations is what a status tells: another document may need a newer one.
-    match status.key_generation.map(i64::from) {
-        Some(oldest) if oldest > i64::from(generation) => None,
-        Some(oldest) => need(Why::Served { generation: oldest }),
-        None => not_served(reason),
+    match census::needs(object) {
+        // One that another keyring opened is none of this one's; one of this keyring that failed since may be anything.
+        Needs::Unclear { keyring: Some(other), .. } | Needs::Generation { keyring: other, .. }
+            if other != keyring =>
+        {
+            None
+        }
+        Needs::Unclear { reason, .. } => need(Why::NotServed { reason: reason.to_owned() }),
+        Needs::Generation { oldest, .. } if oldest > generation => None,
+        Needs::Generation { oldest, .. } => need(Why::Served { generation: oldest.into() }),
     }
 }
 

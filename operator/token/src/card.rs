@@ -98,6 +98,14 @@ impl Card {
         self.session(|session| references::tries_left(&session.wire, Reference::Pin))
     }
 
+    /// How many tries the PIN has when none is spent. Not known before firmware 5.3.
+    ///
+    /// # Errors
+    /// When the card cannot be asked.
+    pub fn pin_tries_of(&mut self) -> Result<Option<u8>, TokenError> {
+        self.session(|session| references::tries_of(&session.wire, Reference::Pin))
+    }
+
     /// Whether the PIN is the factory's 123456, without spending a try. Not known before firmware 5.3.
     ///
     /// # Errors

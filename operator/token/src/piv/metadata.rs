@@ -20,6 +20,8 @@ pub struct Metadata {
     pub point: Option<[u8; 65]>,
     pub is_default: Option<bool>,
     pub tries_left: Option<u8>,
+    /// Tries there are when none is spent.
+    pub tries_of: Option<u8>,
 }
 
 impl Metadata {
@@ -60,7 +62,7 @@ fn parse(data: &[u8]) -> Metadata {
             }
             (0x04, value) => metadata.point = tlv::find(value, 0x86).and_then(|point| point.try_into().ok()),
             (0x05, &[default]) => metadata.is_default = Some(default != 0),
-            (0x06, &[_, left]) => metadata.tries_left = Some(left),
+            (0x06, &[of, left]) => (metadata.tries_of, metadata.tries_left) = (Some(of), Some(left)),
             _ => {}
         }
     }
@@ -77,6 +79,7 @@ mod tests {
         assert!(metadata.is_p256());
         assert_eq!(metadata.policies, (Some(PinPolicy::Once), Some(TouchPolicy::Cached)));
         assert_eq!((metadata.is_default, metadata.tries_left, metadata.point), (Some(false), Some(1), None));
+        assert_eq!(metadata.tries_of, Some(3));
         assert_eq!(parse(&[1, 9]), Metadata::default());
     }
 }

@@ -60,6 +60,14 @@ pub fn tries_left(wire: &Wire<'_>, reference: Reference) -> Result<Option<u8>, T
     }
 }
 
+/// Tries there are when none is spent, if the card tells.
+pub fn tries_of(wire: &Wire<'_>, reference: Reference) -> Result<Option<u8>, TokenError> {
+    match metadata::read(wire, reference.code())? {
+        Known::Present(metadata) => Ok(metadata.tries_of),
+        Known::Empty | Known::Unsupported => Ok(None),
+    }
+}
+
 /// Whether it is the one from the factory, if the card tells.
 pub fn is_default(wire: &Wire<'_>, reference: Reference) -> Result<Option<bool>, TokenError> {
     match metadata::read(wire, reference.code())? {

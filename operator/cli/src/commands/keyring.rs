@@ -5,6 +5,7 @@ mod change;
 mod counts;
 mod create;
 mod enrol;
+mod hand_over;
 mod holders;
 mod new_key;
 mod public_key;
@@ -42,6 +43,8 @@ pub enum Command {
     Quorum(quorum::QuorumArgs),
     /// Drop an older key generation, once nothing needs it any more
     Retire(retire::RetireArgs),
+    /// Let unsealed replicas of the operator unseal others, or make each of them need a holder
+    HandOver(hand_over::HandOverArgs),
     /// Verify a manifest and show its fingerprint, holders and key generations
     Show(show::ShowArgs),
 }
@@ -56,6 +59,7 @@ pub fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Rotate(args) => rotate::run(args, global),
         Command::Quorum(args) => quorum::run(args, global),
         Command::Retire(args) => retire::run(args, global),
+        Command::HandOver(args) => hand_over::run(args, global),
         Command::Show(args) => show::run(args, global),
     }
 }

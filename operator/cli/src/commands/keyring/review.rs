@@ -19,6 +19,9 @@ pub fn difference(name: &str, before: &KeyringSpec, after: &KeyringSpec) -> Stri
 
 fn lines(spec: &KeyringSpec) -> String {
     let mut out = format!("revision {}\n", spec.revision);
+    if let Some(hand_over) = spec.hand_over {
+        out.push_str(&format!("hand-over {hand_over:?}\n"));
+    }
     if let Some(quorum) = spec.quorum {
         out.push_str(&format!("quorum {quorum} of {}\n", spec.holders.len()));
     }

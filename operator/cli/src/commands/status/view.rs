@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
-use touchseal_crds::keyring::{ReplicaState, UnsealRecord};
+use touchseal_crds::keyring::{ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::{ConditionType, EncryptedSecret, Keyring, UnsealRequest};
 
 use crate::ceremony::progress;
@@ -42,6 +42,8 @@ struct KeyringView {
     state: State,
     unsealed_replicas: usize,
     replicas: usize,
+    /// Each replica that still exists, as it reported.
+    each: Vec<ReplicaStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_unseal: Option<UnsealRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +157,17 @@ impl View {
         if let Some(note) = &self.note {
             out.push_str(&format!("\n{note}\n"));
         }
+        let each =
+            self.keyrings.iter().flat_map(|keyring| keyring.each.iter().map(move |one| (keyring, one)));
+        let mut table = Table::new(&["KEYRING", "REPLICA", "IS", "SINCE", "RELEASED BY"]);
+        for (keyring, replica) in each {
+            let (name, pod) = (keyring.name.clone(), replica.pod.clone());
+            let since = age(Some(replica.since.0), now);
+            table.row([name, pod, format!("{:?}", replica.state), since, released_by(replica)]);
+        }
+        if self.keyrings.iter().any(|keyring| keyring.replicas > 1) {
+            out.push_str(&format!("\n{}", table.render()));
+        }
         if !self.requests.is_empty() {
             let quorum = self.requests.iter().any(|request| request.released.is_some());
             let mut headings = vec!["WAITS FOR", "POD", "AGE", "REFUSED"];
@@ -203,11 +216,10 @@ impl View {
 fn keyring(object: &Keyring, known: Replicas<'_>) -> KeyringView {
     let status = object.status.clone().unwrap_or_default();
     let exists = |pod: &str| known.live.is_none_or(|live| live.holds(pod));
-    let (mut replicas, mut unsealed) = (0, 0);
-    for replica in status.replicas.iter().filter(|replica| exists(&replica.pod)) {
-        replicas += 1;
-        unsealed += usize::from(replica.state == ReplicaState::Unsealed);
-    }
+    let each: Vec<ReplicaStatus> =
+        status.replicas.into_iter().filter(|replica| exists(&replica.pod)).collect();
+    let replicas = each.len();
+    let unsealed = each.iter().filter(|replica| replica.state == ReplicaState::Unsealed).count();
     let nobody = replicas == 0 && known.live.is_some_and(|live| live.operators.is_empty());
     let nobody = nobody.then(|| format!("no running operator pod in {}", known.namespace));
     let tampered = refused(object, known.namespace);
@@ -223,6 +235,7 @@ fn keyring(object: &Keyring, known: Replicas<'_>) -> KeyringView {
         state,
         unsealed_replicas: unsealed,
         replicas,
+        each,
         last_unseal: status.last_unseal,
         fingerprint: status.fingerprint,
         message: tampered.as_ref().map(|refused| refused.message.clone()).or(nobody),
@@ -234,6 +247,17 @@ fn keyring(object: &Keyring, known: Replicas<'_>) -> KeyringView {
 fn holders(record: &UnsealRecord) -> String {
     let with = record.with.iter().map(|with| with.holder.as_str());
     with.chain([record.holder.as_str()]).collect::<Vec<_>>().join(", ")
+}
+
+/// Whose release a replica holds its keys by.
+fn released_by(replica: &ReplicaStatus) -> String {
+    match &replica.unsealed_by {
+        None => String::new(),
+        Some(record) => match &record.handed_over_by {
+            None => format!("{} (YubiKey {})", record.holder, record.serial),
+            Some(pod) => format!("hand-over from {pod}"),
+        },
+    }
 }
 
 fn request(object: &UnsealRequest, keyrings: &[Keyring]) -> RequestView {

@@ -124,6 +124,10 @@ fn the_text_says_who_unsealed_and_what_waits() {
 KEYRING   STATE    REPLICAS   LAST UNSEAL BY   YUBIKEY   AGO   MESSAGE
 main      Partly   1/2        anna             7         60s   -
 
+KEYRING   REPLICA   IS         SINCE   RELEASED BY
+main      op-0      Unsealed   60s     -
+main      op-1      Sealed     60s     -
+
 WAITS FOR   POD    AGE   REFUSED
 main        op-1   60s   -
 
@@ -154,4 +158,23 @@ fn a_quorum_under_way_says_who_has_released() {
         "{text}"
     );
     assert!(text.contains("carl, anna"), "{text}");
+}
+
+#[test]
+fn with_several_replicas_each_is_shown_with_whose_release_it_holds() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+    let record = json!({ "holder": "alice", "serial": 7, "at": "2026-01-01T00:00:00Z" });
+    let mut handed = record.clone();
+    handed["handedOverBy"] = "op-1".into();
+    let keyring = keyring_with(json!({ "replicas": [
+        { "pod": "op-1", "state": "Unsealed", "since": "2026-01-01T00:00:00Z", "unsealedBy": record },
+        { "pod": "op-2", "state": "Unsealed", "since": "2026-01-01T00:00:00Z", "unsealedBy": handed },
+        { "pod": "op-3", "state": "Sealed", "since": "2026-01-01T00:00:00Z" },
+    ]}));
+    let replicas = Replicas { live: None, namespace: "ts" };
+    let text = View::new(&[keyring], replicas, &[], &[]).text(now, false);
+    let line = |pod: &str| text.lines().find(|line| line.contains(&format!(" {pod} "))).unwrap().to_owned();
+    assert!(line("op-1").ends_with("alice (YubiKey 7)"), "{text}");
+    assert!(line("op-2").ends_with("hand-over from op-1"), "{text}");
+    assert!(line("op-3").contains("Sealed"), "{text}");
 }

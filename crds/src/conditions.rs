@@ -55,6 +55,8 @@ words! {
         Materialised,
         /// A key is needed that no holder has released to this process.
         Sealed,
+        /// Keyring: the time since a holder's release is over by `sealAfter`.
+        SealAfter,
         /// Reconciling is switched off by `spec.suspend`.
         Suspended,
         /// A Secret of the target's name exists and is not ours.

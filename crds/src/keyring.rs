@@ -57,6 +57,11 @@ pub struct KeyringSpec {
     /// Whether an unsealed replica may release the master to another replica; absent means Allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_over: Option<HandOver>,
+    /// Longest time from a holder's release until every replica drops its keys, such as `12h`; absent: no end. A hand-over
+    /// does not prolong it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::duration::optional_schema")]
+    pub seal_after: Option<String>,
     /// Ed25519 signature over the rest of this spec by the Active generation (base64).
     #[schemars(length(max = 128))]
     pub signature: String,
@@ -296,6 +301,10 @@ pub struct ReplicaStatus {
     /// The release that unsealed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsealed_by: Option<UnsealRecord>,
+    /// When it seals itself, by the keyring's `sealAfter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::time")]
+    pub seals_at: Option<Time>,
     /// Last value of the `touchseal.dev/seal-requested` annotation that was acted upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_seal_request: Option<String>,

@@ -102,6 +102,9 @@ pub struct HandOverRecord {
     /// Its pod.
     #[schemars(length(max = 253))]
     pub pod: String,
+    /// When a holder released the keyring (RFC 3339): `sealAfter` counts from there, whoever handed it on.
+    #[schemars(length(max = 40))]
+    pub released_at: String,
     /// SHA-256 of the seal request it acted upon last, lower-case hexadecimal; absent where there was none. One that has
     /// not heard of the newest seal request yet unseals nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -300,16 +300,17 @@ pub(crate) fn session_public_key(secret: &[u8; 32]) -> [u8; 32] {
     })
 }
 
-/// `LP(be32 generation) | LP(holder name) | LP(be32 serial)`, of a hand-over followed by `LP("hand-over") | LP(pod)` and, if
-/// there was one, `LP(seal request)`.
+/// `LP(be32 generation) | LP(holder name) | LP(be32 serial)`, of a hand-over followed by `LP("hand-over") | LP(pod) |
+/// LP(released at)` and, if there was one, `LP(seal request)`.
 fn associated(generation: u32, holder: &str, serial: u32, hand_over: Option<&HandOverRecord>) -> Vec<u8> {
     let mut text = Vec::new();
     push_prefixed(&mut text, &generation.to_be_bytes());
     push_prefixed(&mut text, holder.as_bytes());
     push_prefixed(&mut text, &serial.to_be_bytes());
-    if let Some(HandOverRecord { pod, seal_request }) = hand_over {
+    if let Some(HandOverRecord { pod, released_at, seal_request }) = hand_over {
         push_prefixed(&mut text, b"hand-over");
         push_prefixed(&mut text, pod.as_bytes());
+        push_prefixed(&mut text, released_at.as_bytes());
         seal_request.iter().for_each(|request| push_prefixed(&mut text, request.as_bytes()));
     }
     text

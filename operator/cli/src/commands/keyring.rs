@@ -15,6 +15,7 @@ mod remove_holder;
 mod retire;
 mod review;
 mod rotate;
+mod seal_after;
 mod show;
 
 pub use create::is_object_name;
@@ -41,6 +42,8 @@ pub enum Command {
     Rotate(rotate::RotateArgs),
     /// Set how many holders it takes to open a keyring
     Quorum(quorum::QuorumArgs),
+    /// Set how long after a holder's release the operator seals itself
+    SealAfter(seal_after::SealAfterArgs),
     /// Drop an older key generation, once nothing needs it any more
     Retire(retire::RetireArgs),
     /// Let unsealed replicas of the operator unseal others, or make each of them need a holder
@@ -58,6 +61,7 @@ pub fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::RemoveHolder(args) => remove_holder::run(args, global),
         Command::Rotate(args) => rotate::run(args, global),
         Command::Quorum(args) => quorum::run(args, global),
+        Command::SealAfter(args) => seal_after::run(args, global),
         Command::Retire(args) => retire::run(args, global),
         Command::HandOver(args) => hand_over::run(args, global),
         Command::Show(args) => show::run(args, global),

@@ -244,6 +244,7 @@ async fn issue_proof(ceremony: &Ceremony, audience: &str) -> Result<(String, Tim
 fn why_sealed(why: &SealedBecause) -> String {
     match why {
         SealedBecause::Started => "it has just started".to_owned(),
+        SealedBecause::TimeOver => "its time since a holder's release is over (sealAfter)".to_owned(),
         SealedBecause::Requested { marker } => format!("a person asked for it ({marker})"),
         SealedBecause::NewActiveGeneration(number) => {
             format!("key generation {number} became active and needs a holder")

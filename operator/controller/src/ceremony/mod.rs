@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event as Watched};
 use kube::{Api, Client, ResourceExt as _};
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
+use touchseal_keyring::State;
 use touchseal_keyring::state::{Effect, Event};
 use touchseal_keyring::{Fingerprint, Pin, manifest};
 
@@ -384,11 +386,23 @@ impl Desk {
 
     /// What waits for nothing but time. The leader takes replicas whose pod is gone out of the Keyrings' statuses.
     fn tick(&mut self) {
+        self.seal_in_time();
         self.hand_over();
         if self.outdated && self.keyrings_listed && self.ceremony.leadership.leads() {
             self.outdated = false;
             let queues = self.present.iter().filter_map(|keyring| self.queues.get(keyring));
             queues.for_each(|queue| drop(queue.send(effects::Job::Report)));
+        }
+    }
+
+    /// By `sealAfter`.
+    fn seal_in_time(&mut self) {
+        let now = Timestamp::now();
+        let over = |state: &State| state.seals_at().is_some_and(|at| now >= at);
+        let keys = &self.ceremony.keys;
+        let over = self.present.iter().filter(|keyring| keys.look(keyring, over) == Some(true)).cloned();
+        for keyring in over.collect::<Vec<_>>() {
+            self.feed(&keyring, Event::Tick);
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{Timestamp, Unit};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -15,7 +16,7 @@ use touchseal_crds::keyring::{HolderRecord, ReplicaState, ReplicaStatus, UnsealR
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
 use touchseal_keyring::State;
-use touchseal_keyring::state::{Phase, Tampered};
+use touchseal_keyring::state::{Phase, SealedBecause, Tampered};
 use touchseal_plan::conditions::{self, Say};
 
 use super::Ceremony;
@@ -27,6 +28,8 @@ struct Own {
     replica: ReplicaStatus,
     tampered: Option<Tampered>,
     fingerprint: Option<String>,
+    /// It was sealed by `sealAfter`.
+    time_over: bool,
     /// With a quorum: what has been released and what it takes, in words.
     progress: Option<String>,
 }
@@ -73,8 +76,8 @@ fn own(state: &State, pod: &str) -> Own {
         Phase::Sealed(sealed) => (None, None, Some(sealed.manifest.fingerprint().to_string())),
         Phase::Absent | Phase::Opening(_) => (None, None, None),
     };
-    let since =
-        state.since().map_or_else(now, |at| Time(at.round(k8s_openapi::jiff::Unit::Second).unwrap_or(at)));
+    let seconds = |at: Timestamp| Time(at.round(Unit::Second).unwrap_or(at));
+    let since = state.since().map_or_else(now, seconds);
     let replica = ReplicaStatus {
         pod: pod.to_owned(),
         state: if unsealed.is_some() { ReplicaState::Unsealed } else { ReplicaState::Sealed },
@@ -86,6 +89,7 @@ fn own(state: &State, pod: &str) -> Own {
             at: since,
             with: by.with.clone(),
         }),
+        seals_at: state.seals_at().map(seconds),
         last_handled_seal_request: state.handled_seal_marker().map(str::to_owned),
     };
     let released = state.released();
@@ -93,7 +97,8 @@ fn own(state: &State, pod: &str) -> Own {
         Phase::Sealed(sealed) => sealed.manifest.quorum().map(|needed| progress(&released, needed)),
         _ => None,
     };
-    Own { replica, tampered, fingerprint, progress }
+    let time_over = matches!(state.phase(), Phase::Sealed(sealed) if sealed.why == SealedBecause::TimeOver);
+    Own { replica, tampered, fingerprint, time_over, progress }
 }
 
 /// How far a quorum has come.
@@ -134,7 +139,9 @@ fn summary(
         (Reason::Unsealed, format!("{unsealed} of {} replicas unsealed", status.replicas.len()))
     } else {
         let waits = own.progress.as_ref().map_or("waits for a holder", String::as_str);
-        (Reason::Sealed, format!("{waits}: touchseal unseal"))
+        let word = if own.time_over { Reason::SealAfter } else { Reason::Sealed };
+        let over = if own.time_over { "the time since a holder's release is over (sealAfter); " } else { "" };
+        (word, format!("{over}{waits}: touchseal unseal"))
     };
     let flag = if unsealed > 0 { "True" } else { "False" };
     match own.tampered {
@@ -190,8 +197,10 @@ mod tests {
                     at: since,
                     with: Vec::new(),
                 }),
+                seals_at: None,
                 last_handled_seal_request: None,
             },
+            time_over: false,
             tampered: None,
             fingerprint: Some("SHA256:abc".to_owned()),
             progress: None,
@@ -207,6 +216,7 @@ mod tests {
             quorum: None,
             generations: Vec::new(),
             hand_over: None,
+            seal_after: None,
             signature: String::new(),
         };
         let mut keyring = Keyring::new("prod", spec);
@@ -272,6 +282,15 @@ mod tests {
         assert_eq!(state(&good, ConditionType::Stalled), None);
         assert_eq!(state(&good, ConditionType::Tampered), None);
         assert_eq!(state(&good, ConditionType::Ready), Some(("True", "Sealed")));
+    }
+
+    #[test]
+    fn a_keyring_sealed_by_the_clock_says_so() {
+        let mut over = own("a", None);
+        over.time_over = true;
+        let status = report(&KeyringStatus::default(), over, &["a"]);
+        assert_eq!(state(&status, ConditionType::Unsealed), Some(("False", "SealAfter")));
+        assert_eq!(state(&status, ConditionType::Ready), Some(("True", "SealAfter")));
     }
 
     #[test]

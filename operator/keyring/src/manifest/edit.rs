@@ -93,6 +93,7 @@ pub(crate) fn make(
         quorum,
         generations: vec![generation],
         hand_over: None,
+        seal_after: None,
         signature: String::new(),
     };
     issue(spec, &id, &Masters::new(1, master))
@@ -131,6 +132,18 @@ pub fn set_hand_over(
 ) -> Result<KeyringSpec, EditError> {
     edit(manifest, open, |spec| {
         spec.hand_over = Some(hand_over);
+        Ok(())
+    })
+}
+
+/// Ends every unseal so long after the holder's release, in words such as `12h`; `None`: no end.
+pub fn set_seal_after(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    span: Option<String>,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.seal_after = span;
         Ok(())
     })
 }

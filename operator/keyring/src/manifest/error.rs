@@ -39,6 +39,9 @@ pub enum ManifestError {
     /// The quorum cannot be met as it should.
     #[error("manifest's quorum {0}")]
     Quorum(&'static str),
+    /// `sealAfter` is no span of at least a second.
+    #[error("manifest's sealAfter is not a span such as 12h")]
+    SealAfter,
     /// No generations at all.
     #[error("manifest has no key generations")]
     NoGenerations,
@@ -104,6 +107,7 @@ impl ManifestError {
             Self::Holder { .. } => "Holder",
             Self::DuplicateHolder { .. } => "DuplicateHolder",
             Self::Quorum(_) => "Quorum",
+            Self::SealAfter => "SealAfter",
             Self::NoGenerations => "NoGenerations",
             Self::GenerationNumber { .. } => "GenerationNumber",
             Self::ActiveState(..) => "ActiveState",

@@ -13,7 +13,7 @@ mod verify;
 
 pub use edit::{
     EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, set_hand_over,
-    set_quorum,
+    set_quorum, set_seal_after,
 };
 #[cfg(test)]
 pub(crate) use edit::{make, rotate_to};
@@ -21,6 +21,8 @@ pub use error::{ActiveRule, ManifestError};
 pub use verify::{is_holder_name, verify};
 
 use ed25519_dalek::VerifyingKey;
+use jiff::SignedDuration;
+use touchseal_crds::duration;
 use touchseal_crds::keyring::{GenerationState, HandOver, Holder, KeyGeneration, KeyShare, KeyringSpec};
 
 use crate::holder::PivPublicKey;
@@ -129,6 +131,11 @@ impl VerifiedManifest {
     /// Whether an unsealed process may release the master to another.
     pub const fn hands_over(&self) -> bool {
         !matches!(self.spec.hand_over, Some(HandOver::Deny))
+    }
+
+    /// How long after a holder's release every process drops its keys; `None`: never.
+    pub fn seal_after(&self) -> Option<SignedDuration> {
+        self.spec.seal_after.as_deref().and_then(duration::seconds).map(SignedDuration::from_secs)
     }
 
     /// Generations whose master is still in the manifest (Active and Retiring), newest first.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
+use touchseal_crds::duration;
 use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
 
 use super::error::{ActiveRule, ManifestError};
@@ -38,6 +39,9 @@ pub fn verify(spec: &KeyringSpec) -> Result<VerifiedManifest, ManifestError> {
     let holder_keys = holders(&spec.holders)?;
     let verify_keys = generations(&spec.generations, spec.quorum.is_some())?;
     quorum::shares(spec)?;
+    if spec.seal_after.as_deref().is_some_and(|span| duration::seconds(span).is_none_or(|span| span < 1)) {
+        return Err(ManifestError::SealAfter);
+    }
     let (last, verify_key) =
         spec.generations.last().zip(verify_keys.last().copied()).ok_or(ManifestError::NoGenerations)?;
     let active =

@@ -2,6 +2,7 @@
 //! asks for. Both sides must allow it: the manifest they have, and that they have acted upon the same seal request, so that
 //! one that has not heard of the newest yet unseals nobody again.
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use touchseal_crds::keyring::HandOver;
 use touchseal_crds::unseal_request::{HandOverRecord, Release};
@@ -41,7 +42,8 @@ impl State {
     pub(super) fn hand_over(&self, asked: Box<Asked>, by: String) -> Option<Effect> {
         let Unsealed { open, by: own } = self.may_hand_over()?;
         let offer = Offer::parse(&asked.session_key, &asked.nonce).ok()?;
-        let record = HandOverRecord { pod: by, seal_request: self.seal_request() };
+        let released_at = own.at.to_string();
+        let record = HandOverRecord { pod: by, released_at, seal_request: self.seal_request() };
         let release = release_to(open, &offer, &own.holder, own.serial, Some(record)).ok()?;
         Some(Effect::HandOver { asked, release: Box::new(release) })
     }
@@ -53,20 +55,29 @@ impl State {
         (seen && unsealed.open.manifest().hands_over()).then_some(unsealed)
     }
 
-    /// Whether a release may be taken as far as it is a hand-over.
+    /// Whether a release may be taken as far as it is a hand-over, and when its holder released it: now, or as a hand-over
+    /// says; what lies ahead by another clock counts as now.
     pub(super) fn accepts_hand_over(
         &self,
         manifest: &VerifiedManifest,
         release: &Release,
-    ) -> Result<(), String> {
-        let Some(record) = &release.hand_over else { return Ok(()) };
+        now: Timestamp,
+    ) -> Result<Timestamp, String> {
+        let Some(record) = &release.hand_over else { return Ok(now) };
         if !manifest.hands_over() {
             return Err("release is a hand-over, which the manifest forbids".to_owned());
         }
         if record.seal_request != self.seal_request() {
             return Err("release was made by a replica that had acted upon another seal request".to_owned());
         }
-        Ok(())
+        let released_at: Timestamp =
+            record.released_at.parse().map_err(|_| "release has an invalid releasedAt".to_owned())?;
+        let at = released_at.min(now);
+        let end = manifest.seal_after().and_then(|span| at.checked_add(span).ok());
+        if end.is_some_and(|end| now >= end) {
+            return Err("release is a hand-over of keys whose time is over by sealAfter".to_owned());
+        }
+        Ok(at)
     }
 
     fn seal_request(&self) -> Option<String> {

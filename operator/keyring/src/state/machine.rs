@@ -23,6 +23,7 @@ impl State {
         let before = mem::discriminant(&self.phase);
         let released = self.released();
         let mut effects = Vec::new();
+        self.seal_in_time(now, &mut effects);
         match event {
             Event::ManifestSeen(spec) => {
                 self.spec = Some(spec);
@@ -41,11 +42,12 @@ impl State {
                 effects.extend(self.publish(&audience, proof, expires_at));
             }
             Event::ProofExpiring => effects.extend(self.issue_proof()),
-            Event::ReleaseSeen(release) => self.try_release(&release, &mut effects),
-            Event::ShareSeen(share) => self.try_share(&share, &mut effects),
+            Event::ReleaseSeen(release) => self.try_release(&release, now, &mut effects),
+            Event::ShareSeen(share) => self.try_share(&share, now, &mut effects),
             Event::HandOverAsked(asked) => effects.extend(self.hand_over_asked(asked)),
             Event::ProofChecked { asked, by } => effects.extend(self.hand_over(asked, by)),
             Event::SealRequested { marker } => self.seal_requested(marker, &mut effects),
+            Event::Tick => {}
         }
         if !self.holds_keys() && !self.released().starts_with(&released) {
             effects.push(Effect::ReportSharesDropped { released });
@@ -103,7 +105,8 @@ impl State {
     /// A new session: every release and proof made for an earlier one is void.
     fn enter_sealed(&mut self, manifest: VerifiedManifest, why: SealedBecause, effects: &mut Vec<Effect>) {
         let session = Session::generate();
-        self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares: Vec::new() });
+        let manifest = Box::new(manifest);
+        self.phase = Phase::Sealed(Sealed { manifest, session, shares: Vec::new(), why: why.clone() });
         effects.push(Effect::ReportSealed { why });
         effects.extend(self.issue_proof());
     }
@@ -111,11 +114,11 @@ impl State {
     /// The session lives on over edits of its keyring, the shares do not: every revision has its own. For another keyring (nothing was pinned yet) it is renewed.
     fn stay_sealed(&mut self, sealed: Sealed, manifest: VerifiedManifest, effects: &mut Vec<Effect>) {
         if sealed.manifest.id() == manifest.id() {
-            let Sealed { manifest: before, session, mut shares } = sealed;
+            let Sealed { manifest: before, session, mut shares, why } = sealed;
             if before.digest() != manifest.digest() {
                 shares.clear();
             }
-            self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares });
+            self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares, why });
         } else {
             self.enter_sealed(manifest, SealedBecause::Started, effects);
         }
@@ -135,7 +138,7 @@ impl State {
         };
         match standing {
             Standing::Pinned => {
-                let ReleasedBy { holder, serial, with, handed_over_by } = by.clone();
+                let ReleasedBy { holder, serial, with, handed_over_by, .. } = by.clone();
                 effects.push(Effect::ReportUnsealed { holder, serial, with, handed_over_by });
                 effects.push(Effect::ClearRequest);
                 self.phase = Phase::Unsealed(Unsealed { open, by });
@@ -197,16 +200,21 @@ impl State {
         })
     }
 
-    fn try_release(&mut self, release: &Release, effects: &mut Vec<Effect>) {
+    fn try_release(&mut self, release: &Release, now: Timestamp, effects: &mut Vec<Effect>) {
         let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return };
         let opened = self
-            .accepts_hand_over(manifest, release)
-            .and_then(|()| session.open_release(manifest, release).map_err(|error| error.to_string()))
-            .and_then(|master| OpenKeyring::open(manifest, master).map_err(|error| error.to_string()));
+            .accepts_hand_over(manifest, release, now)
+            .and_then(|at| {
+                Ok((session.open_release(manifest, release).map_err(|error| error.to_string())?, at))
+            })
+            .and_then(|(master, at)| {
+                Ok((OpenKeyring::open(manifest, master).map_err(|error| error.to_string())?, at))
+            });
         match opened {
             Err(message) => effects.push(Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message }),
-            Ok(open) => {
+            Ok((open, at)) => {
                 let by = ReleasedBy {
+                    at,
                     holder: release.holder.clone(),
                     serial: release.serial,
                     with: Vec::new(),
@@ -220,8 +228,8 @@ impl State {
 
     /// A right share waits for the others; the one that completes the quorum opens the keyring. A holder counts once, and a
     /// wrong share changes nothing.
-    fn try_share(&mut self, release: &ShareRelease, effects: &mut Vec<Effect>) {
-        let Phase::Sealed(Sealed { manifest, session, shares }) = &mut self.phase else { return };
+    fn try_share(&mut self, release: &ShareRelease, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Phase::Sealed(Sealed { manifest, session, shares, .. }) = &mut self.phase else { return };
         let serial = release.serial;
         let share = match session.open_share(manifest, release) {
             Ok(share) => share,
@@ -243,7 +251,7 @@ impl State {
         }
         match OpenKeyring::open_with_shares(manifest, mem::take(shares)) {
             Ok(open) => {
-                let by = ReleasedBy { holder: of.holder, serial, with, handed_over_by: None };
+                let by = ReleasedBy { holder: of.holder, serial, with, handed_over_by: None, at: now };
                 self.phase = Phase::Opening(Opening { open, by });
                 self.judge(effects);
             }
@@ -257,7 +265,17 @@ impl State {
             return;
         }
         self.marker = Some(marker.clone());
-        let why = SealedBecause::Requested { marker };
+        self.drop_keys(SealedBecause::Requested { marker }, effects);
+    }
+
+    /// Whatever the event is: no key outlives its time.
+    fn seal_in_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.seals_at().is_some_and(|at| now >= at) {
+            self.drop_keys(SealedBecause::TimeOver, effects);
+        }
+    }
+
+    fn drop_keys(&mut self, why: SealedBecause, effects: &mut Vec<Effect>) {
         match mem::replace(&mut self.phase, Phase::Absent) {
             Phase::Absent => {}
             Phase::Tampered(tampered) => self.phase = Phase::Tampered(tampered),

@@ -8,8 +8,8 @@
 //!    +-- manifest gone           +-- a manifest that passes -- Tampered <-- a manifest that does not, from anywhere
 //! ```
 //!
-//! An unsealed process releases the keyring to others, too (`hand_over`). Seam: `sealAfter` is one more [`SealedBecause`] on
-//! an event that carries the time.
+//! An unsealed process releases the keyring to others, too (`hand_over`). Each step carries the
+//! time: keys whose time is over by `sealAfter` are dropped before anything else is looked at.
 
 mod hand_over;
 #[cfg(test)]
@@ -21,6 +21,8 @@ mod materials;
 mod quorum_tests;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod seal_after_tests;
 #[cfg(test)]
 mod tests;
 
@@ -81,6 +83,8 @@ pub struct Sealed {
     pub session: Session,
     /// With a quorum, the shares released so far: fewer than it takes, no holder's twice. They go with the session.
     pub shares: Vec<Share>,
+    /// Why it came to that.
+    pub why: SealedBecause,
 }
 
 /// Opened, not served yet.
@@ -110,6 +114,8 @@ pub struct ReleasedBy {
     pub with: Vec<HolderRecord>,
     /// Pod of the replica that handed it over, where no holder released it to this process.
     pub handed_over_by: Option<String>,
+    /// When the holder released it, to this process or to the first in a row of hand-overs.
+    pub at: Timestamp,
 }
 
 /// What is known of the pin that is stored where git writers cannot reach.
@@ -160,6 +166,8 @@ pub enum Event {
         /// Its value.
         marker: String,
     },
+    /// Time has passed.
+    Tick,
 }
 
 /// What to do, in order.
@@ -267,6 +275,8 @@ pub struct PublishedRequest {
 pub enum SealedBecause {
     /// It has just met an acceptable manifest.
     Started,
+    /// As long after a holder's release as the manifest's `sealAfter` says.
+    TimeOver,
     /// A person asked for it; the value of the annotation that was acted upon.
     Requested {
         /// The annotation's value.
@@ -319,6 +329,15 @@ impl State {
             Phase::Sealed(sealed) => sealed.shares.iter().map(|share| share.of().clone()).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// When the keys in hand are dropped by the manifest's `sealAfter`.
+    pub fn seals_at(&self) -> Option<Timestamp> {
+        let (Phase::Opening(Opening { open, by }) | Phase::Unsealed(Unsealed { open, by })) = &self.phase
+        else {
+            return None;
+        };
+        by.at.checked_add(open.manifest().seal_after()?).ok()
     }
 
     /// `lastHandledSealRequest`.

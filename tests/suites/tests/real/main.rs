@@ -29,6 +29,7 @@ mod rollback;
 mod rollout;
 mod rotation;
 mod schema;
+mod seal_after;
 mod sealed;
 mod shadow;
 mod status;

@@ -278,6 +278,7 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         Reason::ShareReleased,
         Reason::SharesDropped,
         Reason::HandedOver,
+        Reason::SealAfter,
         Reason::RequestForged,
         Reason::ReleaseInvalid,
     ];

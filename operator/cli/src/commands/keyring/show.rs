@@ -104,6 +104,10 @@ fn text(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>,
         let all = spec.holders.len();
         out = out.replacen("\n\n", &format!("\nquorum       {quorum} of {all} holders open it\n\n"), 1);
     }
+    if let Some(span) = &spec.seal_after {
+        let line = format!("\nseals itself {span} after a holder's release\n\n");
+        out = out.replacen("\n\n", &line, 1);
+    }
     let mut holders = Table::new(&["HOLDER", "YUBIKEY", "SLOT", "PIN", "TOUCH", "RECIPIENT"]);
     for holder in &spec.holders {
         let (pin, touch) = policies(holder);
@@ -173,6 +177,7 @@ fn value(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>
         "revision": spec.revision,
         "holders": spec.holders,
         "quorum": spec.quorum.unwrap_or(1),
+        "sealAfter": spec.seal_after,
         "generations": generations,
         "warnings": warning(manifest).into_iter().collect::<Vec<_>>(),
     });

@@ -13,6 +13,7 @@ fn keyring_with(status: Value) -> Keyring {
         quorum: None,
         generations: Vec::new(),
         hand_over: None,
+        seal_after: None,
         signature: String::new(),
     };
     let mut keyring = Keyring::new("main", spec);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 
 const LONG: Duration = Duration::from_secs(600);
+/// Long enough to get to the next line on a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
 
 fn soon(span: Duration) -> Moment {
     Moment::now().after(span)
@@ -63,12 +65,12 @@ async fn a_write_passes_in_its_own_term_only() {
 #[tokio::test]
 async fn a_write_that_was_made_ready_is_not_sent_after_the_time() {
     let leadership = Leadership::default();
-    leadership.hold(soon(Duration::from_millis(30)));
+    leadership.hold(soon(SHORT));
     let term = leadership.gained().await;
     let (mut ask, sent) = fence(&leadership, term, false);
     let write = ask(Method::PATCH);
     // Nobody looks at the clock meanwhile, as in a process that was stopped.
-    std::thread::sleep(Duration::from_millis(60));
+    std::thread::sleep(SHORT);
     assert!(write.await.is_err());
     assert_eq!(sent.load(Ordering::SeqCst), 0);
     assert!(!leadership.leads());
@@ -77,13 +79,13 @@ async fn a_write_that_was_made_ready_is_not_sent_after_the_time() {
 #[tokio::test]
 async fn a_write_without_an_answer_is_given_up_when_the_time_is_over_and_not_before() {
     let leadership = Leadership::default();
-    leadership.hold(soon(Duration::from_millis(100)));
+    leadership.hold(soon(SHORT));
     let term = leadership.gained().await;
     let (mut ask, sent) = fence(&leadership, term, true);
     let write = tokio::spawn(ask(Method::PATCH));
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::task::yield_now().await;
     leadership.hold(soon(LONG));
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(SHORT * 3 / 2).await;
     assert!(!write.is_finished(), "the lease was renewed meanwhile");
     leadership.lose();
     assert!(write.await.unwrap().is_err());
@@ -100,7 +102,7 @@ async fn a_term_goes_on_while_it_is_renewed_in_time_and_another_begins_after_a_g
     leadership.hold(soon(LONG));
     assert_eq!(leadership.gained().await, first);
 
-    leadership.hold(soon(Duration::from_millis(20)));
+    leadership.hold(soon(SHORT));
     leadership.lost(first).await;
     assert!(!leadership.leads());
     leadership.hold(soon(LONG));

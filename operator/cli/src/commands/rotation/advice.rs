@@ -3,7 +3,7 @@
 use touchseal_crds::incident::RemainingState;
 use touchseal_crds::rotation::RotationClass;
 
-use super::state::{Due, Roll, State};
+use super::state::{Due, Leave, Roll, State};
 
 /// One line, without a capital and a full stop; empty when there is nothing to do.
 pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
@@ -14,13 +14,17 @@ pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
         return "an older document is served: commit the newest one, or encrypt this one anew".to_owned();
     }
     match (&state.roll, state.due) {
-        (Roll::Draining { pods, restarts }, _) => {
+        (Roll::Draining { pods, leave }, _) => {
             let who = match pods {
                 0 => "pods hold".to_owned(),
                 1 => "1 pod holds".to_owned(),
                 many => format!("{many} pods hold"),
             };
-            let how = if *restarts { "wait for their restart" } else { "restart them" };
+            let how = match leave {
+                Leave::Rollout => "wait for their restart".to_owned(),
+                Leave::Restart => "restart them".to_owned(),
+                Leave::PointAt(name) => format!("point their pod templates at Secret {name}"),
+            };
             format!("{who} the old value: {how}, {}", then(class))
         }
         (Roll::Refreshing, _) => format!("mounted files are being refreshed: wait, {}", then(class)),
@@ -156,13 +160,23 @@ mod tests {
             "then revoke the old value",
         ];
         for due in [None, Some(Due::Soon), Some(Due::Overdue)] {
-            assert_says(&state(Roll::Draining { pods: 3, restarts: false }, due), ends);
+            assert_says(&state(Roll::Draining { pods: 3, leave: Leave::Restart }, due), ends);
             assert_says(&state(Roll::Refreshing, due), ends);
         }
-        let said = |pods, restarts| next_step(None, &state(Roll::Draining { pods, restarts }, None));
-        assert!(said(1, false).starts_with("1 pod holds the old value: restart"), "{}", said(1, false));
-        assert!(said(2, false).starts_with("2 pods hold the old value: restart"), "{}", said(2, false));
-        assert!(said(2, true).contains("wait for their restart"), "{}", said(2, true));
+        let said = |pods, leave| next_step(None, &state(Roll::Draining { pods, leave }, None));
+        for (pods, leave, wanted) in [
+            (1, Leave::Restart, "1 pod holds the old value: restart"),
+            (2, Leave::Restart, "2 pods hold the old value: restart"),
+            (2, Leave::Rollout, "2 pods hold the old value: wait for their restart"),
+            (
+                2,
+                Leave::PointAt("db-g2".to_owned()),
+                "2 pods hold the old value: point their pod templates at Secret db-g2, then",
+            ),
+        ] {
+            let said = said(pods, leave);
+            assert!(said.starts_with(wanted), "{said}");
+        }
     }
 
     #[test]
@@ -209,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_or_older_than_it_was_comes_first() {
-        let mut state = state(Roll::Draining { pods: 3, restarts: false }, Some(Due::Overdue));
+        let mut state = state(Roll::Draining { pods: 3, leave: Leave::Restart }, Some(Due::Overdue));
         state.rolled_back = true;
         assert_says(&state, ["older document"; 5]);
         state.not_served = Some("Sealed".to_owned());

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 use touchseal_crds::encrypted_secret::KeyStatus;
-use touchseal_crds::rotation::{Rollout, Rotation};
-use touchseal_crds::{ConditionType, EncryptedSecret, Reason, duration};
+use touchseal_crds::rotation::{Delivery, Rollout, Rotation};
+use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reason, duration};
 use touchseal_plan::incident::{GenerationRecord, left};
 
 /// How long after the last consumer left a person is reminded to revoke, in seconds.
@@ -45,8 +45,8 @@ pub enum Roll {
     Draining {
         /// How many.
         pods: i32,
-        /// The operator restarts them.
-        restarts: bool,
+        /// What makes them leave it.
+        leave: Leave,
     },
     /// The kubelet has not had its time to refresh mounted files.
     Refreshing,
@@ -54,6 +54,17 @@ pub enum Roll {
     Unknown,
     /// The last pod has left the old value.
     Drained(Time),
+}
+
+/// What makes pods leave an old value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// A person restarts them.
+    Restart,
+    /// The operator restarts them.
+    Rollout,
+    /// Their pod template names another Secret: a restart alone changes nothing.
+    PointAt(String),
 }
 
 /// One word for a table or a program.
@@ -136,11 +147,23 @@ fn roll(object: &EncryptedSecret, key: &KeyStatus, now: Timestamp) -> Roll {
         }
         Some(draining) if draining.status == "True" => {
             let pods = status.consumers.as_ref().and_then(|consumers| consumers.stale).unwrap_or(0);
-            let rollout = object.spec.rotation.as_ref().and_then(|rotation| rotation.rollout);
-            Roll::Draining { pods, restarts: rollout == Some(Rollout::Restart) }
+            Roll::Draining { pods, leave: leave(object, status) }
         }
         Some(draining) if draining.status == "Unknown" => Roll::Unknown,
         _ => Roll::None,
+    }
+}
+
+fn leave(object: &EncryptedSecret, status: &EncryptedSecretStatus) -> Leave {
+    let rotation = object.spec.rotation.as_ref();
+    let workloads = status.consumers.as_ref().map(|c| c.stale_workloads.as_slice()).unwrap_or_default();
+    // What an earlier delivery left is named by a number, too.
+    let only_numbered = !workloads.is_empty() && workloads.iter().all(|w| w.uses == ["immutable"]);
+    let is_immutable = rotation.and_then(|rotation| rotation.delivery) == Some(Delivery::Immutable);
+    match &status.secret_name {
+        Some(name) if is_immutable || only_numbered => Leave::PointAt(name.clone()),
+        _ if rotation.and_then(|rotation| rotation.rollout) == Some(Rollout::Restart) => Leave::Rollout,
+        _ => Leave::Restart,
     }
 }
 
@@ -202,7 +225,7 @@ mod tests {
     fn a_change_is_under_way_until_the_generation_before_it_is_left() {
         let draining = |status, reason| rotated(Some(condition("Draining", status, reason)), None);
         for (object, wanted) in [
-            (draining("True", "StaleConsumers"), Roll::Draining { pods: 3, restarts: true }),
+            (draining("True", "StaleConsumers"), Roll::Draining { pods: 3, leave: Leave::Rollout }),
             (draining("True", "Refreshing"), Roll::Refreshing),
             (draining("Unknown", "ConsumersUnknown"), Roll::Unknown),
             (draining("False", "Drained"), Roll::None),
@@ -214,6 +237,37 @@ mod tests {
         ] {
             assert_eq!(state(&object).roll, wanted);
         }
+    }
+
+    #[test]
+    fn pods_that_name_a_generation_leave_it_by_naming_another_secret() {
+        let mut object = rotated(Some(condition("Draining", "True", "StaleConsumers")), None);
+        let status = object.status.as_mut().unwrap();
+        status.secret_name = Some("db-g2".to_owned());
+        object.spec.rotation.as_mut().unwrap().delivery = Some(Delivery::Immutable);
+        let to = |name: &str| Roll::Draining { pods: 3, leave: Leave::PointAt(name.to_owned()) };
+        assert_eq!(state(&object).roll, to("db-g2"));
+
+        // After a change back to InPlace: nothing but pods that name an old generation, then one that does not.
+        object.spec.rotation.as_mut().unwrap().delivery = None;
+        let status = object.status.as_mut().unwrap();
+        status.secret_name = Some("db".to_owned());
+        let workload = |uses: &str| {
+            serde_json::from_value(json!({ "kind": "Deployment", "name": uses, "pods": 1, "uses": [uses] }))
+        };
+        let workloads = &mut status.consumers.as_mut().unwrap().stale_workloads;
+        workloads.push(workload("immutable").unwrap());
+        assert_eq!(state(&object).roll, to("db"));
+        object
+            .status
+            .as_mut()
+            .unwrap()
+            .consumers
+            .as_mut()
+            .unwrap()
+            .stale_workloads
+            .push(workload("env").unwrap());
+        assert_eq!(state(&object).roll, Roll::Draining { pods: 3, leave: Leave::Rollout });
     }
 
     #[test]

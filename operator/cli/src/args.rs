@@ -25,7 +25,7 @@ Exit codes:
 const EXIT_CODES: &str = exit_codes!();
 const AFTER_HELP: &str = concat!(
     exit_codes!(),
-    "\n\nThe PIN is asked for on the terminal or read from --pin-fd; it is never an argument or a variable."
+    "\n\nThe PIN is asked for on the terminal or read from --pin-fd or --pin-file; it is never an argument or a variable."
 );
 
 /// Secrets in git as ciphertext, in the cluster as native Secrets, released by one touch of a YubiKey.

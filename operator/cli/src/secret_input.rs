@@ -1,7 +1,9 @@
-//! Where a PIN comes from: the terminal, or a file descriptor for scripts. Never arguments, never the environment:
-//! both can be read by others.
+//! Where a PIN comes from: the terminal, a file descriptor for scripts, or a guarded file where nobody is there to type
+//! it. Never arguments, never the environment: both can be read by others.
 
+use std::fmt;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -22,18 +24,37 @@ pub struct PinArgs {
     pub allow_last_pin_try: bool,
 }
 
-/// Why no PIN came from the descriptor.
+/// What a PIN is read from.
+#[derive(Clone, Debug)]
+pub enum Place {
+    Descriptor(u32),
+    File(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(fd) => write!(f, "file descriptor {fd}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+        }
+    }
+}
+
+/// Why no PIN came from there.
 #[derive(Debug, thiserror::Error)]
-pub enum PinFdError {
+pub enum PinReadError {
     /// It could not be read.
-    #[error("read the PIN from file descriptor {0}")]
-    Read(u32, #[source] std::io::Error),
+    #[error("read the PIN from {0}")]
+    Read(Place, #[source] std::io::Error),
     /// It held nothing.
-    #[error("read the PIN from file descriptor {0}: it is empty")]
-    Empty(u32),
+    #[error("read the PIN from {0}: it is empty")]
+    Empty(Place),
     /// It held more than a PIN.
-    #[error("read the PIN from file descriptor {0}: more than one line, or too long for a PIN")]
-    NotAPin(u32),
+    #[error("read the PIN from {0}: more than one line, or too long for a PIN")]
+    NotAPin(Place),
+    /// It is no file, or everybody may read or change it.
+    #[error("read the PIN from {0}: {1}")]
+    Open(Place, &'static str),
     /// A YubiKey did not do its part with it.
     #[error("use the PIN of file descriptor {0} again: the YubiKey failed with it before")]
     Refused(u32),
@@ -42,10 +63,18 @@ pub enum PinFdError {
     OtherCard(u32, u32, u32),
 }
 
-impl Explain for PinFdError {
+impl Explain for PinReadError {
     fn hint(&self) -> String {
         match self {
-            Self::Read(fd, _) => format!("open it in the shell: touchseal ... --pin-fd {fd} {fd}< FILE"),
+            Self::Read(Place::Descriptor(fd), _) => {
+                format!("open it in the shell: touchseal ... --pin-fd {fd} {fd}< FILE")
+            }
+            Self::Read(Place::File(_), _) => {
+                "put the PIN into a file of its own that this user can read".to_owned()
+            }
+            Self::Open(..) => {
+                "leave it to its owner: chmod 0400; in a pod: defaultMode 0400 and fsGroup".to_owned()
+            }
             Self::Refused(_) | Self::OtherCard(..) => {
                 "do it in several runs: --keyring chooses one keyring".to_owned()
             }
@@ -78,6 +107,15 @@ impl PinSource {
         }
     }
 
+    /// The PIN of YubiKey `serial` as it is in a file now. Others must not be able to read or change that.
+    pub fn from_file(serial: u32, path: &Path) -> Result<Self, PinReadError> {
+        let pin = from_file(path)?;
+        Ok(Self {
+            held: Some((serial, pin)),
+            ..Self::new(&PinArgs { pin_fd: None, allow_last_pin_try: false })
+        })
+    }
+
     /// The PIN on the descriptor is that of every YubiKey of this command.
     pub fn shared(args: &PinArgs) -> Self {
         Self { shared: true, ..Self::new(args) }
@@ -100,9 +138,9 @@ impl PinSource {
             (Some((of, pin)), Some(_)) if of == serial || self.shared => pin,
             (Some((of, pin)), Some(fd)) => {
                 self.held = Some((of, pin));
-                return Err(PinFdError::OtherCard(fd, of, serial).into());
+                return Err(PinReadError::OtherCard(fd, of, serial).into());
             }
-            (None, Some(fd)) if self.refused => return Err(PinFdError::Refused(fd).into()),
+            (None, Some(fd)) if self.refused => return Err(PinReadError::Refused(fd).into()),
             (None, Some(fd)) => from_fd(fd)?,
             (_, None) => terminal::ask_hidden("the PIN", prompt)?,
         };
@@ -128,15 +166,39 @@ pub fn new_secret(what: &'static str, prompt: &str) -> Result<Zeroizing<Vec<u8>>
     }
 }
 
-fn from_fd(fd: u32) -> Result<Zeroizing<Vec<u8>>, PinFdError> {
+fn from_fd(fd: u32) -> Result<Zeroizing<Vec<u8>>, PinReadError> {
+    let place = Place::Descriptor(fd);
     #[cfg(unix)]
     if fd == 0 {
-        return one_line(fd, &mut StandardInput);
+        return one_line(place, &mut StandardInput);
     }
     let path =
         if cfg!(target_os = "linux") { format!("/proc/self/fd/{fd}") } else { format!("/dev/fd/{fd}") };
-    let mut file = std::fs::File::open(path).map_err(|error| PinFdError::Read(fd, error))?;
-    one_line(fd, &mut file)
+    match std::fs::File::open(path) {
+        Ok(mut file) => one_line(place, &mut file),
+        Err(error) => Err(PinReadError::Read(place, error)),
+    }
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, PinReadError> {
+    let place = Place::File(path.to_owned());
+    let opened = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, mut file) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Err(PinReadError::Read(place, error)),
+    };
+    if !metadata.is_file() {
+        return Err(PinReadError::Open(place, "it is not a file"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A group may read it: that is how a pod that does not run as root gets at a mounted Secret.
+        if metadata.permissions().mode() & 0o027 != 0 {
+            return Err(PinReadError::Open(place, "others can read or change it"));
+        }
+    }
+    one_line(place, &mut file)
 }
 
 /// Standard input without the library's buffer, which would keep the PIN. Works for sockets, too, which have no path.
@@ -150,7 +212,7 @@ impl Read for StandardInput {
     }
 }
 
-fn one_line(fd: u32, input: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PinFdError> {
+fn one_line(place: Place, input: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PinReadError> {
     // One byte more than allowed tells a longer input; filled in place, so that nothing is left in a smaller buffer.
     let mut bytes = Zeroizing::new(vec![0; MAX_BYTES + 1]);
     let mut filled = 0;
@@ -159,7 +221,7 @@ fn one_line(fd: u32, input: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PinFdEr
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PinFdError::Read(fd, error)),
+            Err(error) => return Err(PinReadError::Read(place, error)),
         }
     }
     let mut end = filled;
@@ -170,8 +232,8 @@ fn one_line(fd: u32, input: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PinFdEr
         end -= 1;
     }
     match end {
-        0 => Err(PinFdError::Empty(fd)),
-        _ if filled > MAX_BYTES || bytes[..end].contains(&b'\n') => Err(PinFdError::NotAPin(fd)),
+        0 => Err(PinReadError::Empty(place)),
+        _ if filled > MAX_BYTES || bytes[..end].contains(&b'\n') => Err(PinReadError::NotAPin(place)),
         _ => {
             bytes.truncate(end);
             Ok(bytes)
@@ -184,7 +246,9 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Result<Vec<u8>, String> {
-        one_line(3, &mut &text[..]).map(|pin| pin.to_vec()).map_err(|error| error.to_string())
+        one_line(Place::Descriptor(3), &mut &text[..])
+            .map(|pin| pin.to_vec())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -219,6 +283,28 @@ mod tests {
         assert_eq!(*one.read(1, "").unwrap(), b"123456");
         one.shared = true;
         assert_eq!(*one.read(2, "").unwrap(), b"123456");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_or_change_holds_no_pin() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pin");
+        std::fs::write(&path, "739152\n").unwrap();
+        let read = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            PinSource::from_file(1, &path)
+        };
+        for good in [0o400, 0o600, 0o440, 0o640] {
+            let mut source = read(good).unwrap();
+            assert_eq!(*source.read(1, "").unwrap(), b"739152", "{good:o}");
+        }
+        for bad in [0o444, 0o660, 0o602, 0o604, 0o601] {
+            let failure = Failure::from(read(bad).unwrap_err());
+            assert!(failure.what().contains("others can") && !failure.what().contains("739"), "{failure}");
+        }
+        assert!(PinSource::from_file(1, dir.path()).is_err(), "a folder");
     }
 
     #[test]

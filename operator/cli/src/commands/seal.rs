@@ -88,27 +88,49 @@ pub fn run(args: &SealArgs, global: &Global) -> Result<(), Failure> {
     if names.is_empty() {
         return Err(Nobody::Keyring.into());
     }
+    let account = args.operator.account();
+    let marker = ask(&cluster, &names)?;
+    let replicas = wait(&cluster, &names, &marker, account, args.timeout)?;
+    report(&replicas, global.output)?;
+    certain(&replicas, args.timeout, account)
+}
+
+/// Asks every replica to drop the keys of these keyrings; the request's marker.
+pub fn ask(cluster: &Cluster, names: &[String]) -> Result<String, ClusterError> {
     let marker = marker();
-    for name in &names {
+    for name in names {
         cluster.request_seal(name, &marker)?;
     }
     terminal::say(&format!("asked every replica to drop the keys of {}", names.join(", ")));
-    let account = args.operator.account();
-    let deadline = Instant::now() + args.timeout;
-    let replicas = loop {
+    Ok(marker)
+}
+
+/// Waits until each has said so, or time is up.
+pub fn wait(
+    cluster: &Cluster,
+    names: &[String],
+    marker: &str,
+    account: Operator<'_>,
+    timeout: Duration,
+) -> Result<Vec<Replica>, ClusterError> {
+    let deadline = Instant::now() + timeout;
+    loop {
         // Once asked for, an API server that stops answering for a moment ends nothing but this look at it.
-        match look(&cluster, &names, &marker, account) {
+        match look(cluster, names, marker, account) {
             Ok(replicas) if replicas.iter().all(|replica| replica.state != Progress::Waiting) => {
-                break replicas;
+                return Ok(replicas);
             }
-            Ok(replicas) if Instant::now() >= deadline => break replicas,
-            Err(error) if !error.is_transient() || Instant::now() >= deadline => return Err(error.into()),
+            Ok(replicas) if Instant::now() >= deadline => return Ok(replicas),
+            Err(error) if !error.is_transient() || Instant::now() >= deadline => return Err(error),
             Ok(_) | Err(_) => std::thread::sleep(LOOK_EVERY),
         }
-    };
-    report(&replicas, global.output)?;
-    seen(&replicas, account)?;
-    Ok(confirmed(&replicas, args.timeout, account.namespace)?)
+    }
+}
+
+/// Whether it is certain that everything is sealed.
+pub fn certain(replicas: &[Replica], timeout: Duration, account: Operator<'_>) -> Result<(), Failure> {
+    seen(replicas, account)?;
+    Ok(confirmed(replicas, timeout, account.namespace)?)
 }
 
 /// Certain only when nobody is waited for.

@@ -1,10 +1,11 @@
 //! `touchseal unseal`: the ceremony. Who asks is checked first, then one operation of the YubiKey opens the master, which
-//! is sealed to every replica that waits; then each replica's own word is awaited.
+//! is sealed to every replica that waits; then each replica's own word is awaited. With `--stay` nobody sits in front of it.
 
 mod answer;
 mod gather;
 mod idle;
 mod report;
+mod stay;
 mod wait;
 
 use std::time::{Duration, Instant};
@@ -39,12 +40,17 @@ pub struct UnsealArgs {
     pin: PinArgs,
     #[command(flatten)]
     operator: AccountArgs,
+    #[command(flatten)]
+    stay: stay::StayArgs,
 }
 
 /// Runs it.
 pub fn run(args: &UnsealArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[Format::Json, Format::Yaml, Format::Wide])?;
     let cluster = Cluster::connect(global)?;
+    if args.stay.is_wanted() {
+        return stay::run(args, &cluster);
+    }
     let operator = args.operator.account();
     let namespace = operator.namespace;
 

@@ -119,6 +119,11 @@ impl Store {
         Ok(Self { path, entries })
     }
 
+    /// What is remembered, for somebody who remembers more and writes nothing down.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     /// Lets a known manifest pass, asks about an unknown one, stops at a changed one. `yes` answers the question about
     /// an unknown keyring; it says nothing about a changed one, nor about one that has the name of a known one.
     pub fn accept(

@@ -18,6 +18,7 @@ mod keyring_life;
 mod mapping;
 mod materialise;
 mod memory;
+mod node_key;
 mod ownership;
 mod pin;
 mod quorum;

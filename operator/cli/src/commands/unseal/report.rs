@@ -56,6 +56,15 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The same as a line of a log.
+    pub fn text(&self) -> String {
+        let (word, message) = self.result.words();
+        let colon = if message.is_empty() { "" } else { ": " };
+        format!("keyring {}, pod {}: {word}{colon}{message}", self.keyring, self.pod)
+    }
+}
+
 impl Told {
     /// One word, and what there is to say about it.
     fn words(&self) -> (&'static str, &str) {

@@ -12,10 +12,19 @@ use crate::deliver;
 use crate::number::Place;
 use crate::observed::{AliasSeen, Observed, Opened, SecretSeen, Trouble};
 
-/// Whether something is in the way of `write`, or of what its delivery adds.
-pub fn check(observed: &Observed<'_>, seen: &SecretSeen, write: &SecretWrite) -> Result<(), Trouble> {
-    if let SecretSeen::Foreign { .. } = seen {
-        main(observed, seen, write)?;
+/// Whether something is in the way of `write`, or of what its delivery adds; `replace`: a Secret of ours has to be made anew.
+pub fn check(
+    observed: &Observed<'_>,
+    seen: &SecretSeen,
+    write: &SecretWrite,
+    replace: bool,
+) -> Result<(), Trouble> {
+    match seen {
+        SecretSeen::Foreign { .. } => main(observed, seen, write)?,
+        SecretSeen::Ours(ours) if ours.immutable && !write.immutable && replace => {
+            return Err(made_immutable(&write.name));
+        }
+        SecretSeen::Ours(_) | SecretSeen::Absent => {}
     }
     if let SecretSeen::Foreign { owner, .. } = &observed.previous {
         let name = deliver::previous_name(observed.object);
@@ -49,6 +58,16 @@ pub fn watched(observed: &Observed<'_>, now: &Time) -> Vec<String> {
 fn in_the_way(kind: &str, name: &str, owner: &str) -> Trouble {
     let message =
         format!("{kind} {name} exists and belongs to {owner}; delete it, or choose another spec.target.name");
+    Trouble::new(Reason::Conflict, message)
+}
+
+/// Kubelets never look at an immutable Secret again while any pod of their node refers to its name: a new one of that name
+/// would reach nobody, and nobody could tell who has it.
+fn made_immutable(secret: &str) -> Trouble {
+    let message = format!(
+        "somebody made Secret {secret} immutable, so kubelets go on serving what it holds now, also if it is made anew; \
+         set spec.rotation.delivery to Immutable, or delete it while no pod refers to it"
+    );
     Trouble::new(Reason::Conflict, message)
 }
 

@@ -208,7 +208,8 @@ fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result
     let object = observed.object;
     let mut entry = Place::of(observed).advance(digests, now);
     let seen = deliver::place(observed, &entry);
-    if drifted(seen, &entry, digests)
+    if deliver::delivery(object) != Delivery::Immutable
+        && !holds(seen, digests)
         && entry.left(entry.generation - 1).is_none()
         && let Some(again) = generation::served(&entry, now)
     {
@@ -216,20 +217,18 @@ fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result
         entry = again;
     }
     let write = desired(observed, &entry);
-    conflict::check(observed, seen, &write)?;
+    let replace = matches!(seen, SecretSeen::Ours(ours) if ours.type_ != write.type_ || (ours.immutable && !holds(seen, digests)));
+    conflict::check(observed, seen, &write, replace)?;
     let extra = deliver::extra(observed, digests, &mut entry, &write, now);
     let name = write.name.clone();
     let secret = match seen {
         SecretSeen::Absent => Some(write),
         SecretSeen::Ours(ours) if ours.deleting => None, // its removal wakes us again
-        SecretSeen::Ours(ours) => {
-            let same = ours.fingerprint == digests.fingerprint;
-            differs(ours, &write, same).then(|| SecretWrite {
-                expects: Some(deliver::expected(ours)),
-                replace: ours.type_ != write.type_ || (ours.immutable && !same),
-                ..write
-            })
-        }
+        SecretSeen::Ours(ours) => differs(ours, &write, holds(seen, digests)).then(|| SecretWrite {
+            expects: Some(deliver::expected(ours)),
+            replace,
+            ..write
+        }),
         SecretSeen::Foreign { uid, resource_version, .. } => Some(SecretWrite {
             expects: Some(Expected { uid: uid.clone(), resource_version: resource_version.clone() }),
             ..write
@@ -273,10 +272,10 @@ fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result
     Ok(Standing { status: next, decision })
 }
 
-/// Whether a Secret bears the newest number and holds something else.
-fn drifted(seen: &SecretSeen, entry: &LedgerEntry, digests: &Digests) -> bool {
-    matches!(seen, SecretSeen::Ours(ours) if ours.fingerprint != digests.fingerprint)
-        && seen.generation() == Some(entry.generation)
+/// Whether a Secret of ours holds this content. Where it does not, whoever changed, deleted or restored it may have had any
+/// other content there.
+fn holds(seen: &SecretSeen, digests: &Digests) -> bool {
+    matches!(seen, SecretSeen::Ours(ours) if ours.fingerprint == digests.fingerprint)
 }
 
 /// RolledBack while older documents are served than were before, with an Event when that begins.

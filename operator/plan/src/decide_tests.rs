@@ -358,7 +358,7 @@ fn drift_is_reverted_without_a_new_generation() {
 
 #[test]
 fn only_what_cannot_be_changed_is_replaced() {
-    let cases: [(&str, Change, Option<bool>); 4] = [
+    let cases: [(&str, Change, Option<bool>); 3] = [
         ("immutable, same content", |w| w.ours().immutable = true, None),
         (
             "immutable, same content, label lost",
@@ -368,20 +368,28 @@ fn only_what_cannot_be_changed_is_replaced() {
             },
             Some(false),
         ),
-        (
-            "immutable, other content",
-            |w| {
-                w.ours().immutable = true;
-                w.password = "second";
-            },
-            Some(true),
-        ),
         ("other type", |w| w.target().type_ = Some("example.com/app".to_owned()), Some(true)),
     ];
     for (what, case, replaced) in cases {
         let mut world = World::in_place();
         case(&mut world);
         assert_eq!(world.decide().secret.map(|s| s.replace), replaced, "{what}");
+    }
+}
+
+#[test]
+fn what_somebody_made_immutable_is_not_replaced_under_the_eyes_of_kubelets_that_never_look_again() {
+    let cases: [Change; 2] =
+        [|w| w.password = "second", |w| w.target().type_ = Some("example.com/app".to_owned())];
+    for case in cases {
+        let mut world = World::in_place();
+        world.ours().immutable = true;
+        case(&mut world);
+        let decision = world.decide();
+        assert!(decision.secret.is_none() && decision.ledger.is_none());
+        let (_, reason, message) = world.ready(&decision);
+        assert_eq!(reason, "Conflict");
+        assert!(message.contains("immutable"), "{message}");
     }
 }
 

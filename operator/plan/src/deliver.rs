@@ -65,16 +65,6 @@ pub fn held(ledger: Option<&LedgerEntry>, others: &[Other]) -> Option<i64> {
     ledger.map(|entry| entry.generation).or_else(|| others.iter().filter_map(Other::generation).max())
 }
 
-/// Number of the content of the Secret that has the target's own name, where there is one; `written` tells that the
-/// newest content is about to be.
-pub fn main_number(observed: &Observed<'_>, written: bool, newest: i64) -> Option<i64> {
-    if delivery(observed.object) == Delivery::Immutable {
-        let main = observed.others.iter().find(|other| other.name == target_name(observed.object));
-        return main.and_then(Other::generation);
-    }
-    if written { Some(newest) } else { observed.secret.generation() }
-}
-
 /// What stands where the content goes.
 pub fn place<'a>(observed: &'a Observed<'_>, entry: &LedgerEntry) -> &'a SecretSeen {
     let moves = held(observed.ledger.as_ref(), &observed.others) != Some(entry.generation);

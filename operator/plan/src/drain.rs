@@ -3,7 +3,8 @@
 //!
 //! What a container reads at its start it holds until it ends. It is judged by the time it was started: after the value in
 //! question was first served, or not. Times are whole seconds and clocks differ, so a container of a pod that was there
-//! before the change must have been started [`SETTLE`] seconds after it; and whatever cannot be told apart is stale.
+//! before the change must have been started [`SETTLE`] seconds after it, or for files once its kubelet has refreshed them;
+//! and whatever cannot be told apart is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use touchseal_crds::rotation::{Delivery, Mounts, Rotation, WorkloadStatus};
 
 use crate::consumers::{Consumer, Held, How, Owner, Ref, Seconds, seconds};
-use crate::entry::{LedgerEntry, MAX_GONE, Past};
+use crate::entry::{LedgerEntry, Past};
 
 /// How long after a change a container restarted within an older pod may still be given the value before, in seconds: the
 /// kubelet hears of a changed Secret a moment later, and its clock is not the API server's.
@@ -26,7 +27,7 @@ pub struct Given<'a> {
     pub entry: &'a LedgerEntry,
     /// spec.rotation
     pub rotation: Option<&'a Rotation>,
-    /// Number of the content of the Secret that has the target's own name, where there is one.
+    /// Number of the content of the Secret that has the target's own name, where there is one; 0 where it holds something else.
     pub main: Option<i64>,
     /// Numbers of the Secrets of single generations that there are, also where an earlier delivery left them.
     pub generations: &'a BTreeSet<i64>,
@@ -173,7 +174,7 @@ struct Scale<'a> {
     restart_mounts: bool,
     /// Since when each generation was served, newest first.
     starts: Vec<(i64, Seconds)>,
-    /// The main Secret stays behind the newest generation.
+    /// The main Secret is behind the newest generation: an earlier delivery left it, or somebody put an old one back.
     main_behind: Option<i64>,
 }
 
@@ -191,7 +192,7 @@ impl<'a> Scale<'a> {
             refreshed: since.saturating_add(given.refresh),
             restart_mounts: given.rotation.and_then(|r| r.mounts) == Some(Mounts::Restart),
             starts,
-            main_behind: given.main.filter(|main| immutable(given) && *main < given.entry.generation),
+            main_behind: given.main.filter(|main| *main < given.entry.generation),
         }
     }
 
@@ -207,15 +208,24 @@ impl<'a> Scale<'a> {
         let frozen = reference.how != How::Volume || self.restart_mounts;
         let held = reference.container.and_then(|at| pod.times.started.get(usize::from(at)));
         match held {
-            Some(held) if frozen => self.frozen(pod, *held, changed),
+            Some(held) if frozen => self.frozen(pod, *held, changed, self.margin(reference.how)),
             // Nobody has it in memory; what the kubelet has put there is refreshed.
             _ => self.refreshed_by_kubelet(pod, changed),
         }
     }
 
+    /// How long after a change a container restarted within an older pod may still be given the value before. Variables are
+    /// read anew by the kubelet; of files it gets what the volume holds, which is refreshed without waiting for anybody.
+    fn margin(&self, how: How) -> Seconds {
+        match how {
+            How::Env | How::EnvFrom => SETTLE,
+            How::SubPath | How::Init | How::Volume | How::Pull => SETTLE.max(self.given.refresh),
+        }
+    }
+
     /// What a container holds that read it when it was started. One of a pod made after the change is current whatever its
     /// node's clock says.
-    fn frozen(&self, pod: &Consumer, held: Held, changed: Seconds) -> Verdict {
+    fn frozen(&self, pod: &Consumer, held: Held, changed: Seconds, margin: Seconds) -> Verdict {
         if pod.times.created > changed {
             return CURRENT;
         }
@@ -223,7 +233,7 @@ impl<'a> Scale<'a> {
             // It may have been started before the change without its kubelet having said so yet.
             return if held == Held::STARTING { self.refreshed_by_kubelet(pod, changed) } else { CURRENT };
         };
-        let certain = started.saturating_sub(SETTLE);
+        let certain = started.saturating_sub(margin);
         if certain > changed {
             return CURRENT;
         }
@@ -262,8 +272,9 @@ impl<'a> Scale<'a> {
         }
         match entry.gone.get(key) {
             Some(gone) => Some(seconds(&gone.since)),
-            None if entry.gone.len() < MAX_GONE && !entry.history.is_empty() => None,
-            None => Some(self.since), // its removal may have been forgotten
+            // Its removal may have been forgotten.
+            None if entry.history.is_empty() => Some(self.since),
+            None => entry.forgotten.as_ref().map(seconds),
         }
     }
 

@@ -77,10 +77,23 @@ fn is_stale(pod: Consumer) -> bool {
 #[test]
 fn what_is_frozen_is_stale_until_the_container_was_started_after_the_change() {
     for how in [How::Env, How::EnvFrom, How::SubPath, How::Init] {
-        for (second, stale) in [(500, true), (2999, true), (3000, true), (3006, false), (8000, false)] {
+        for (second, stale) in [(500, true), (2999, true), (3000, true), (3121, false), (8000, false)] {
             assert_eq!(is_stale(pod(how, None, 400, started(second))), stale, "{how:?} {second}");
         }
     }
+}
+
+#[test]
+fn a_container_restarted_within_an_older_pod_is_given_the_files_that_its_kubelet_has_not_refreshed_yet() {
+    for how in [How::SubPath, How::Init] {
+        assert!(is_stale(pod(how, None, 400, started(3010))), "{how:?}");
+        assert!(is_stale(pod(how, None, 400, started(3000 + REFRESH))), "{how:?}");
+        assert!(!is_stale(pod(how, None, 3001, started(3010))), "{how:?}: a new pod has no files yet");
+    }
+    let rotation = Rotation { mounts: Some(Mounts::Restart), ..Rotation::default() };
+    let judged = |second| judge_with(&[pod(How::Volume, None, 400, started(second))], &rotation, 9000);
+    assert_eq!((judged(3010).stale, judged(3001 + REFRESH).stale), (1, 0));
+    assert!(!is_stale(pod(How::Env, None, 400, started(3010))), "variables are read anew");
 }
 
 #[test]
@@ -120,6 +133,44 @@ fn where_the_history_does_not_reach_back_a_key_is_judged_by_its_age() {
     assert_eq!((judged.stale, judged.holds), (1, Some(0)));
     let judged = judge(&[pod(How::Env, Some("user"), 1500, started(1500))], &given);
     assert_eq!(judged.stale, 0);
+}
+
+#[test]
+fn a_key_that_was_removed_and_forgotten_is_in_doubt_until_its_last_moment() {
+    let mut entry = entry();
+    entry.forget_gone(0);
+    let given = Given {
+        target: "app",
+        entry: &entry,
+        rotation: None,
+        main: Some(3),
+        generations: NONE,
+        refresh: REFRESH,
+        now: 9000,
+    };
+    let stale = |second| judge(&[pod(How::Env, Some("old"), second, started(second))], &given).stale;
+    assert_eq!((stale(1500), stale(2500)), (1, 0));
+}
+
+#[test]
+fn who_refers_to_a_secret_that_somebody_put_back_holds_what_that_one_says() {
+    let entry = entry();
+    let judged = |main| {
+        let given = Given {
+            target: "app",
+            entry: &entry,
+            rotation: None,
+            main,
+            generations: NONE,
+            refresh: REFRESH,
+            now: 9000,
+        };
+        let drain = judge(&[pod(How::Env, None, 8000, started(8000))], &given);
+        (drain.stale, drain.holds, drain.restart.len())
+    };
+    assert_eq!(judged(Some(2)), (1, Some(2), 0));
+    assert_eq!(judged(Some(0)), (1, Some(0), 0), "something that nobody knows");
+    assert_eq!(judged(Some(3)), (0, None, 0));
 }
 
 #[test]
@@ -166,7 +217,7 @@ fn where_files_are_read_at_start_only_they_are_frozen() {
     let rotation = Rotation { mounts: Some(Mounts::Restart), ..Rotation::default() };
     let judged = judge_with(&[pod(How::Volume, None, 1500, started(1500))], &rotation, 9000);
     assert_eq!((judged.stale, judged.refreshing, judged.restart.len()), (1, 0, 1));
-    assert_eq!(judge_with(&[pod(How::Volume, None, 1500, started(3100))], &rotation, 9000).stale, 0);
+    assert_eq!(judge_with(&[pod(How::Volume, None, 1500, started(3200))], &rotation, 9000).stale, 0);
 }
 
 #[test]

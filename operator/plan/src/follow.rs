@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use touchseal_crds::rotation::Rollout;
+use touchseal_crds::rotation::{Delivery, Rollout};
 use touchseal_crds::{ConditionType, EncryptedSecretStatus, Reason};
 
 use crate::consumers::{Owner, seconds};
@@ -16,7 +16,7 @@ use crate::drain::{self, Drain, Given};
 use crate::draining::{self, Unsure};
 use crate::due::later;
 use crate::entry::LedgerEntry;
-use crate::observed::{Observed, Opened, Other, SecretSeen};
+use crate::observed::{Observed, Opened, Other, OurSecret, SecretSeen};
 use crate::status;
 
 /// Kinds of workloads that can be restarted.
@@ -34,7 +34,8 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
         return decision;
     };
     let there = is_there(observed, &entry);
-    if !there && decision.secret.is_none() {
+    let ours = matches!(deliver::place(observed, &entry), SecretSeen::Ours(_));
+    if !ours && decision.secret.is_none() {
         return decision;
     }
     let consumers = &observed.consumers;
@@ -56,7 +57,7 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
         target: decide::target_name(object),
         entry: &entry,
         rotation,
-        main: deliver::main_number(observed, decision.secret.is_some(), entry.generation),
+        main: main_number(observed, &entry, decision.secret.is_some()),
         generations: &generations,
         refresh: consumers.refresh,
         now: seconds(now),
@@ -84,7 +85,7 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     // An Event where somebody left, not where nobody used it.
     let stale = object.status.as_ref().and_then(|status| status.consumers.as_ref()?.stale);
     if is_draining(object.status.as_ref(), "True") && is_draining(Some(&next), "False") && stale != Some(0) {
-        let message = draining::drained(&entry);
+        let message = draining::drained(&entry, &next.conditions);
         decision.notices.push(Notice { warning: false, reason: Reason::Drained, message });
     }
     decision.status = (object.status.as_ref() != Some(&next)).then_some(next);
@@ -96,13 +97,34 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
 /// before. Without a key it is taken to be what we wrote, unless somebody else wrote values since.
 fn is_there(observed: &Observed<'_>, entry: &LedgerEntry) -> bool {
     let SecretSeen::Ours(ours) = deliver::place(observed, entry) else { return false };
+    is_right(observed, entry, ours) && !ours.deleting
+}
+
+fn is_right(observed: &Observed<'_>, entry: &LedgerEntry, ours: &OurSecret) -> bool {
     let right = match &observed.opened {
         Opened::Content(digests) if observed.source.as_ref() == Some(&entry.source) => {
             ours.fingerprint == digests.fingerprint
         }
         _ => !ours.altered,
     };
-    right && !ours.deleting && ours.generation() >= Some(entry.generation)
+    right && ours.generation() >= Some(entry.generation)
+}
+
+/// Number of the content of the Secret that has the target's own name, where there is one of ours: 0 where it holds something
+/// that no number stands for. `written` tells that the newest content is about to be.
+fn main_number(observed: &Observed<'_>, entry: &LedgerEntry, written: bool) -> Option<i64> {
+    if deliver::delivery(observed.object) == Delivery::Immutable {
+        let main = observed.others.iter().find(|other| other.name == decide::target_name(observed.object));
+        return main.and_then(Other::generation);
+    }
+    match &observed.secret {
+        _ if written => Some(entry.generation),
+        SecretSeen::Ours(ours) if is_right(observed, entry, ours) => Some(entry.generation),
+        SecretSeen::Ours(ours) => {
+            Some(ours.generation().filter(|number| *number < entry.generation).unwrap_or(0))
+        }
+        SecretSeen::Absent | SecretSeen::Foreign { .. } => None,
+    }
 }
 
 fn restartable(drain: Option<&Drain>) -> BTreeSet<Owner> {

@@ -420,3 +420,65 @@ fn what_is_kept_for_those_who_have_left_is_looked_at_again_when_they_have() {
     assert_eq!(world.noted(), [None, Some(2700)]);
     assert_eq!(world.step(2701).again, Some(at(2700 + 3600)), "an hour, unless it is asked for otherwise");
 }
+
+/// Somebody else's Secret in the place of ours, in a world whose only pod was started while it was there.
+fn foreign(consents: bool) -> SecretSeen {
+    SecretSeen::Foreign {
+        uid: "u".into(),
+        resource_version: "1".into(),
+        consents,
+        owner: "helm".into(),
+        type_: "Opaque".into(),
+        immutable: false,
+    }
+}
+
+#[test]
+fn who_started_while_somebody_elses_secret_was_in_the_place_may_hold_the_old_value() {
+    for end in [foreign(true), SecretSeen::Absent] {
+        let mut world = World::rotated(None);
+        world.secret = foreign(false);
+        world.consumers.pods = vec![pod(How::Env, 2600)];
+        world.step(2650);
+        world.secret = end;
+        world.step(2700);
+        world.step(2750);
+        assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+        world.consumers.pods = vec![pod(How::Env, 2760)];
+        world.step(2800);
+        assert_eq!((world.draining().as_str(), world.noted()), ("False Drained", vec![None, Some(2800)]));
+    }
+}
+
+#[test]
+fn a_secret_restored_from_a_backup_bears_no_number_of_ours_and_may_hold_anything() {
+    let mut world = World::rotated(None);
+    world.ours().annotations.clear();
+    (world.ours().altered, world.ours().fingerprint) = (true, [1; 16]);
+    world.consumers.pods = vec![pod(How::Env, 2600)];
+    world.sealed = true;
+    world.step(2650);
+    assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+    world.sealed = false;
+    world.step(2700);
+    world.step(2750);
+    assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+}
+
+#[test]
+fn an_old_secret_that_is_put_back_while_sealed_is_drained_no_more() {
+    for number in [Some("1"), None] {
+        let mut world = World::rotated(None);
+        world.consumers.pods.clear();
+        world.step(2500);
+        assert_eq!(world.draining(), "False Drained");
+        let ours = world.ours();
+        ours.annotations.clear();
+        let name = "touchseal.dev/secret-generation".to_owned();
+        ours.annotations.extend(number.map(|number| (name, number.to_owned())));
+        (ours.fingerprint, ours.altered) = ([1; 16], true);
+        (world.sealed, world.consumers.pods) = (true, vec![pod(How::Env, 2800)]);
+        world.step(3000);
+        assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
+    }
+}

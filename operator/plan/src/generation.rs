@@ -108,7 +108,8 @@ fn date(entry: &mut LedgerEntry, when: &Time) {
         key.first = key.first.clone().min(known.clone());
         key.known = known;
     }
-    entry.gone.values_mut().filter(|key| of_it(&key.since)).for_each(|key| key.since = dated(&key.since));
+    let gone = entry.gone.values_mut().map(|key| &mut key.since).chain(&mut entry.forgotten);
+    gone.filter(|since| of_it(since)).for_each(|since| *since = dated(since));
     let newest = entry.generation;
     for past in &mut entry.history {
         match past.number == newest {

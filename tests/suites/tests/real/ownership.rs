@@ -197,13 +197,16 @@ fn what_the_spec_no_longer_asks_for_goes() {
     assert_ne!(secret["metadata"]["uid"], uid);
     assert!(secret["metadata"]["labels"]["team"].is_null());
     assert_eq!(apps.wait_for("app", "True", "Materialised")["status"]["secretGeneration"], 1);
-    // Somebody makes it immutable: new content still arrives.
+    // Somebody makes it immutable: kubelets would not hear of new content, so a person has to make way for it.
     apps.merge("secret/app", &json!({ "immutable": true }));
     let document = apps.encrypt("app.yaml", "password: second\n");
     apps.apply_secret(
         "app",
         json!({ "documents": [{ "sops": document }], "target": { "type": "example.com/app" } }),
     );
+    apps.wait_for("app", "False", "Conflict");
+    assert_eq!(value(&apps.secret("app").unwrap(), "password").as_deref(), Some(&b"first"[..]));
+    apps.kubectl(&["delete", "secret", "app"]);
     apps.wait_for_secret("app", "new content", |s| value(s, "password").as_deref() == Some(b"second"));
 }
 

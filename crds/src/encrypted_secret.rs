@@ -241,6 +241,9 @@ pub struct KeyStatus {
     /// Whether that value replaced another one that was served: only then is there an old value to revoke.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replaced: bool,
+    /// Whether that value was served before, with another one in between: only the one between may be revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returned: bool,
     /// When `maxAge` ends for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]

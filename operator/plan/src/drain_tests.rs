@@ -354,7 +354,7 @@ fn draining_says_who_holds_the_old_value_and_when_it_may_be_revoked() {
             "1 pods mount files that their kubelet has refreshed by 1970-01-01T00:52:00Z"
         ))
     );
-    let words_of_it = "generation 2 was left by its last consumer at 1970-01-01T02:30:00Z: the old values of old, password may be revoked now";
+    let words_of_it = "no pod holds generation 2 any more, seen at 1970-01-01T02:30:00Z: the old values of old, password may be revoked now";
     assert_eq!(told(Some(&[new]), 9000), words(("False", "Drained", words_of_it)));
     let (status, reason, _) = told(None, 9000);
     assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "ConsumersUnknown"));
@@ -366,7 +366,7 @@ fn only_values_that_were_replaced_or_taken_out_may_be_revoked() {
         let mut entry = entry();
         change(&mut entry);
         settle(&mut entry, Some(&later(&[])), true, &time(9000));
-        drained(&entry).split_once(": ").unwrap().1.to_owned()
+        drained(&entry, &[]).split_once(": ").unwrap().1.to_owned()
     };
     let only_added = |entry: &mut LedgerEntry| {
         entry.gone.clear();
@@ -386,6 +386,59 @@ fn only_values_that_were_replaced_or_taken_out_may_be_revoked() {
         entry.keys.extend((0..9).map(|n| (format!("k{n}"), key.clone())));
     };
     assert_eq!(said(&many), "the old values of k0, k1, k2, k3, k4, k5, k6, k7 and 2 more may be revoked now");
+}
+
+#[test]
+fn a_value_that_is_served_again_is_never_said_to_be_revocable() {
+    let said = |change: &dyn Fn(&mut LedgerEntry), rolled_back: bool| {
+        let mut entry = entry();
+        entry.gone.clear();
+        change(&mut entry);
+        settle(&mut entry, Some(&later(&[])), true, &time(9000));
+        let mut status = EncryptedSecretStatus::default();
+        if rolled_back {
+            let say = crate::conditions::Say {
+                status: "True",
+                reason: touchseal_crds::Reason::RolledBack,
+                message: "",
+            };
+            crate::conditions::set(
+                &mut status.conditions,
+                None,
+                touchseal_crds::ConditionType::RolledBack,
+                say,
+                &time(1),
+            );
+        }
+        tell(&mut status, &entry, (Some(&later(&[])), None), &[], &time(9000));
+        draining(&status).unwrap().2.split_once("Z: ").unwrap().1.to_owned()
+    };
+    let returned = |entry: &mut LedgerEntry| {
+        entry.keys.get_mut("password").unwrap().returned = true;
+        entry.history[0].changed = vec!["password".to_owned()];
+        entry.history[0].changed_count = 1;
+    };
+    let only = "of password only what generation 2 held may be revoked: an earlier value or document is served again";
+    assert_eq!(said(&returned, false), only);
+    let unnamed = |entry: &mut LedgerEntry| {
+        returned(entry);
+        entry.history[0].changed.clear();
+    };
+    let not =
+        "of password what is served now may not be revoked: an earlier value or document is served again";
+    assert_eq!(said(&unnamed, false), not);
+    let document_only = |entry: &mut LedgerEntry| {
+        returned(entry);
+        entry.keys.get_mut("password").unwrap().returned = false;
+    };
+    assert_eq!(said(&document_only, true), only);
+    assert_eq!(said(&document_only, false), "the old value of password may be revoked now");
+    let beside = |entry: &mut LedgerEntry| {
+        let other = entry.keys["password"].clone();
+        entry.keys.insert("other".to_owned(), other);
+        returned(entry);
+    };
+    assert_eq!(said(&beside, false), format!("{only}; the old value of other may be revoked now"));
 }
 
 #[test]

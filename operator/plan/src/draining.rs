@@ -1,9 +1,9 @@
 //! What people are told of a drain: `status.consumers`, the condition Draining and the words of both. What is told is
 //! found out in `drain`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use touchseal_crds::rotation::ConsumerStatus;
 use touchseal_crds::{ConditionType, EncryptedSecretStatus, Reason};
@@ -42,7 +42,7 @@ pub fn tell(
         Some(drain) if drain.stale > drain.refreshing => ("True", Reason::StaleConsumers, stale(drain)),
         Some(drain) if drain.stale > 0 => ("True", Reason::Refreshing, refreshing(drain)),
         Some(_) => match unsure.filter(|_| entry.left(entry.generation - 1).is_none()) {
-            None => ("False", Reason::Drained, drained(entry)),
+            None => ("False", Reason::Drained, drained(entry, &status.conditions)),
             Some(Unsure::Arriving) => ("True", Reason::Refreshing, arriving(entry)),
             Some(Unsure::Blind) => ("Unknown", Reason::ConsumersUnknown, blind()),
         },
@@ -54,35 +54,59 @@ pub fn tell(
     conditions::set(&mut status.conditions, status.observed_generation, ConditionType::Draining, say, now);
 }
 
-/// The words of a Drained Event and condition.
-pub fn drained(entry: &LedgerEntry) -> String {
+/// The words of a Drained Event and condition; RolledBack among the conditions says that older documents are served.
+pub fn drained(entry: &LedgerEntry, conditions: &[Condition]) -> String {
+    let is_back = |c: &Condition| c.type_ == ConditionType::RolledBack.as_str() && c.status == "True";
     let before = entry.history.iter().find(|past| past.number < entry.generation);
     match before.and_then(|past| Some((past.number, past.drained.as_ref()?))) {
         Some((number, time)) => {
-            format!(
-                "generation {number} was left by its last consumer at {}: {}",
-                time.0,
-                revocable(entry, time)
-            )
+            let what = revocable(entry, time, conditions.iter().any(is_back));
+            format!("no pod holds generation {number} any more, seen at {}: {what}", time.0)
         }
         None => "no pod holds an older value".to_owned(),
     }
 }
 
-/// Whose old values were left at that moment: of keys that were replaced, and of those that were taken out.
-fn revocable(entry: &LedgerEntry, at: &Time) -> String {
+/// Whose old values were left at that moment: of keys that were replaced, and of those that were taken out. Where what is
+/// served was served before, "the old value" may be taken for it.
+fn revocable(entry: &LedgerEntry, at: &Time, rolled_back: bool) -> String {
     let generations = Record::from(entry).generations;
     let then = |since: &Time| left(&generations, since).as_ref() == Some(at);
-    let replaced =
-        entry.keys.iter().filter(|(_, key)| key.replaced() && then(&key.since)).map(|(name, _)| name);
-    let gone = entry.gone.iter().filter(|(_, key)| then(&key.since)).map(|(name, _)| name);
-    let names: BTreeSet<&str> = replaced.chain(gone).map(String::as_str).collect();
+    let replaced = entry.keys.iter().filter(|(_, key)| key.replaced() && then(&key.since));
+    let replaced = replaced.map(|(name, key)| (name, key.returned));
+    let gone = entry.gone.iter().filter(|(_, key)| then(&key.since)).map(|(name, _)| (name, false));
+    let (mut plain, mut back) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<&str>>::new());
+    for (name, returned) in replaced.chain(gone) {
+        match returned || rolled_back {
+            false => plain.insert(name.as_str()),
+            true => back.entry(entry.came_with(name)).or_default().insert(name.as_str()),
+        };
+    }
+    let mut said: Vec<String> = back
+        .iter()
+        .map(|(came_with, names)| {
+            let only = came_with.map_or("what is served now may not be revoked".to_owned(), |number| {
+                format!("only what generation {} held may be revoked", number.saturating_sub(1))
+            });
+            format!("of {} {only}: an earlier value or document is served again", listed(names))
+        })
+        .collect();
+    match plain.len() {
+        0 if said.is_empty() => {
+            said.push("no value it held was replaced, so there is none to revoke".to_owned())
+        }
+        0 => {}
+        1 => said.push(format!("the old value of {} may be revoked now", listed(&plain))),
+        _ => said.push(format!("the old values of {} may be revoked now", listed(&plain))),
+    }
+    said.join("; ")
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
     let named = names.iter().take(SAMPLE).copied().collect::<Vec<_>>().join(", ");
-    match names.len() {
-        0 => "no value it held was replaced, so there is none to revoke".to_owned(),
-        1 => format!("the old value of {named} may be revoked now"),
-        2..=SAMPLE => format!("the old values of {named} may be revoked now"),
-        many => format!("the old values of {named} and {} more may be revoked now", many - SAMPLE),
+    match names.len().saturating_sub(SAMPLE) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

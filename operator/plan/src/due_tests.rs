@@ -24,6 +24,7 @@ fn entry(keys: &[(&str, i64)]) -> LedgerEntry {
         past: Vec::new(),
         older: crate::older::Older::default(),
         reach: None,
+        returned: false,
     };
     LedgerEntry {
         generation: 1,
@@ -61,6 +62,7 @@ fn status(keys: &[&str]) -> EncryptedSecretStatus {
         name: (*name).to_owned(),
         since: at(0),
         replaced: false,
+        returned: false,
         due: None,
     });
     EncryptedSecretStatus { keys: keys.collect(), ..EncryptedSecretStatus::default() }

@@ -97,6 +97,8 @@ pub struct KeyEntry {
     /// Whether the present value is one of those that had been forgotten when it came is not known; none of them was served
     /// after this moment.
     pub reach: Option<Time>,
+    /// The present value was that of this key before, with another one in between.
+    pub returned: bool,
 }
 
 /// An earlier value of a key. It is told from others only while the key generation it was digested under is live.
@@ -242,6 +244,11 @@ impl LedgerEntry {
         key.modified.clone().or_else(|| self.newest_modified.clone())
     }
 
+    /// Number of the generation a key got its present value with, or was taken out with; None where the history cannot tell.
+    pub fn came_with(&self, key: &str) -> Option<i64> {
+        came_with(self.history.iter().map(|past| (past.number, &past.changed[..], past.changed_count)), key)
+    }
+
     /// When the last consumer had left generation `number`; what is older than the history was left with its oldest.
     pub fn left(&self, number: i64) -> Option<&Time> {
         let past = self.history.iter().rev().find(|past| past.number >= number)?;
@@ -252,6 +259,23 @@ impl LedgerEntry {
     pub fn superseded(&self, number: i64) -> Option<&Time> {
         self.history.iter().rev().find(|past| past.number > number).map(|past| &past.since)
     }
+}
+
+/// The newest generation that changed `key`, of numbers with the keys that are named as changed and how many there are,
+/// newest first.
+pub fn came_with<'a>(
+    newest_first: impl IntoIterator<Item = (i64, &'a [String], usize)>,
+    key: &str,
+) -> Option<i64> {
+    for (number, changed, count) in newest_first {
+        if changed.iter().any(|name| name == key) {
+            return Some(number);
+        }
+        if count > changed.len() {
+            return None;
+        }
+    }
+    None
 }
 
 /// Leaves the newest `most` values in `past`; the others, which were not served after `until`, become older ones.
@@ -277,23 +301,25 @@ struct StoredKey {
     older: Older,
     #[serde(rename = "r", default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
     reach: Option<Time>,
+    #[serde(rename = "b", default, skip_serializing_if = "std::ops::Not::not")]
+    returned: bool,
 }
 
 impl From<StoredKey> for KeyEntry {
     fn from(stored: StoredKey) -> KeyEntry {
-        let StoredKey { digest, since, known, first, modified, past, older, reach } = stored;
+        let StoredKey { digest, since, known, first, modified, past, older, reach, returned } = stored;
         let known = known.unwrap_or_else(|| since.clone());
         let first = first.unwrap_or_else(|| known.clone());
-        KeyEntry { digest, since, known, first, modified, past, older, reach }
+        KeyEntry { digest, since, known, first, modified, past, older, reach, returned }
     }
 }
 
 impl From<KeyEntry> for StoredKey {
     fn from(entry: KeyEntry) -> StoredKey {
-        let KeyEntry { digest, since, known, first, modified, past, older, reach } = entry;
+        let KeyEntry { digest, since, known, first, modified, past, older, reach, returned } = entry;
         let first = (first != known).then_some(first);
         let known = (known != since).then_some(known);
-        StoredKey { digest, since, known, first, modified, past, older, reach }
+        StoredKey { digest, since, known, first, modified, past, older, reach, returned }
     }
 }
 

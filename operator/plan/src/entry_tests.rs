@@ -29,6 +29,7 @@ fn full() -> LedgerEntry {
         past: (0..past).map(value).collect(),
         older: crate::older::Older::default(),
         reach: None,
+        returned: false,
     };
     LedgerEntry {
         generation: 10,
@@ -57,6 +58,7 @@ fn an_entry_survives_being_stored() {
     older.drop_until(&at(5));
     let user = entry.keys.get_mut("user").unwrap();
     (user.modified, user.reach, user.older) = (Some(at(3)), Some(at(5)), older.clone());
+    user.returned = true;
     (entry.forgotten, entry.ended) = (Some(at(6)), Some(at(11)));
     entry.gone.insert(
         "gone".to_owned(),

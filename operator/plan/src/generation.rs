@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::due::later;
-pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue};
+pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue, came_with};
 use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST, make_older};
 use crate::observed::Digests;
 use crate::older::Older;
@@ -221,19 +221,22 @@ impl<'a> Comparison<'a> {
             known = known.min(there.clone());
         }
         let Earlier { first, mut past, mut older, reach, until } = self.earlier(name, &mut known, now);
+        let mut returned = false;
         past.retain(|earlier| {
             let again = self.is_now(earlier, name);
             if again {
                 known = known.clone().min(earlier.known.clone());
+                returned = true;
             }
             !again
         });
         if let Some(again) = older.known(|generation| self.digest(name, generation)) {
             known = known.min(again);
+            returned = true;
         }
         make_older(&mut past, &mut older, MAX_PAST, &until);
         let first = first.unwrap_or_else(|| known.clone());
-        KeyEntry { digest, since: now.clone(), known, first, modified: None, past, older, reach }
+        KeyEntry { digest, since: now.clone(), known, first, modified: None, past, older, reach, returned }
     }
 
     /// What a key had before the value that comes now, which is no older than `known`.

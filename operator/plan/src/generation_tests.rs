@@ -365,6 +365,12 @@ fn a_value_that_comes_back_is_as_old_as_it_was() {
     let key = &entry.keys["a"];
     assert_eq!((&key.since, &key.known, &key.first), (&at(40), &at(1), &at(1)));
     assert_eq!(key.past.iter().map(|p| p.known.clone()).collect::<Vec<_>>(), [at(3), at(2)]);
+    assert!(key.returned, "another value was in between");
+    let entry = step(Some(&entry), &written(&plain(&[("a", "leaked"), ("b", "1")]), 5), "s", false, &at(50));
+    assert!(entry.keys["a"].returned && !entry.keys["b"].returned, "it is still that value");
+    assert_eq!((entry.came_with("a"), entry.came_with("b"), entry.came_with("c")), (Some(4), Some(5), None));
+    let entry = step(Some(&entry), &written(&plain(&[("a", "new"), ("b", "1")]), 6), "s", false, &at(60));
+    assert!(!entry.keys["a"].returned, "this one is new");
     // Also when the key was gone in between.
     let entry = serve(&[(1, 10, &[("a", "leaked")]), (2, 20, &[]), (3, 30, &[("a", "leaked")])]);
     let key = &entry.keys["a"];

@@ -56,6 +56,7 @@ pub fn set_content(status: &mut EncryptedSecretStatus, secret_name: &str, entry:
             name: name.clone(),
             since: key.since.clone(),
             replaced: key.replaced(),
+            returned: key.returned,
             due: None,
         })
         .collect();

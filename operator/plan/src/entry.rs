@@ -128,6 +128,9 @@ pub struct GoneKey {
     /// Those before them.
     #[serde(rename = "o", default, skip_serializing_if = "Older::is_empty")]
     pub older: Older,
+    /// Newest authenticated `lastmodified` it was served from.
+    #[serde(rename = "m", default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Time>,
 }
 
 /// One secret generation.

@@ -62,7 +62,13 @@ fn an_entry_survives_being_stored() {
     (entry.forgotten, entry.ended) = (Some(at(6)), Some(at(11)));
     entry.gone.insert(
         "gone".to_owned(),
-        GoneKey { since: at(4), first: at(0), past: entry.keys["user"].past.clone(), older: older.clone() },
+        GoneKey {
+            since: at(4),
+            first: at(0),
+            past: entry.keys["user"].past.clone(),
+            older: older.clone(),
+            modified: Some(at(3)),
+        },
     );
     entry.history[0].changed_count = 17;
     entry.history[9].drained = None;
@@ -112,7 +118,7 @@ fn what_is_older_than_the_history_was_left_with_its_oldest() {
 fn a_shrunk_entry_keeps_what_matters_most_longest() {
     let mut entry = full();
     let past = entry.keys["password"].past.clone();
-    let gone = GoneKey { since: at(4), first: at(0), past, older: Older::default() };
+    let gone = GoneKey { since: at(4), first: at(0), past, older: Older::default(), modified: None };
     entry.gone = (0..64).map(|n| (format!("gone{n}"), GoneKey { since: at(n), ..gone.clone() })).collect();
     let size = |entry: &LedgerEntry| serde_json::to_string(entry).unwrap().len();
     let mut sizes = vec![size(&entry)];

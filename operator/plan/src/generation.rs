@@ -41,8 +41,7 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         .keys()
         .map(|name| {
             let mut key = comparison.key(name, now);
-            let highest =
-                before.and_then(|b| b.modified(b.keys.get(name)?)).max(served(modified(digests, name)));
+            let highest = newest_of(before, digests, name).max(served(modified(digests, name)));
             key.modified = highest.filter(|time| newest.as_ref() != Some(time));
             (name.clone(), key)
         })
@@ -129,7 +128,7 @@ pub fn rolled_back<'a>(before: Option<&LedgerEntry>, digests: &'a Digests) -> Op
     let by_key = || {
         digests.keys.keys().find_map(|name| {
             let now = digests.modified.get(name)?;
-            let highest = entry.modified(entry.keys.get(name)?)?;
+            let highest = newest_of(before, digests, name)?;
             (*now < highest).then_some(RolledBack { key: Some(name), now: now.clone(), newest: highest })
         })
     };
@@ -153,6 +152,18 @@ pub struct RolledBack<'a> {
 fn newest_modified(entry: &LedgerEntry) -> Option<Time> {
     // Entries of an earlier format have the one of their documents only.
     entry.newest_modified.clone().or_else(|| entry.last_modified.clone())
+}
+
+/// The newest document a key was served from. One that comes with others gone takes their place, whatever it is called: by an
+/// older document under other names nothing is got around.
+fn newest_of(before: Option<&LedgerEntry>, digests: &Digests, name: &str) -> Option<Time> {
+    let entry = before?;
+    if let Some(key) = entry.keys.get(name) {
+        return entry.modified(key);
+    }
+    let went = entry.keys.iter().filter(|(went, _)| !digests.keys.contains_key(*went));
+    let went = went.filter_map(|(_, key)| entry.modified(key));
+    went.chain(entry.gone.get(name).and_then(|gone| gone.modified.clone())).max()
 }
 
 /// When the document a key comes from was written.
@@ -320,8 +331,8 @@ impl<'a> Comparison<'a> {
         for (name, key) in entry.keys.iter().filter(|(name, _)| !keys.contains_key(*name)) {
             let Earlier { mut past, mut older, until, .. } = self.with_present(entry, key, now);
             make_older(&mut past, &mut older, MAX_PAST, &until);
-            let (since, first) = (now.clone(), key.first.clone());
-            gone.insert(name.clone(), GoneKey { since, first, past, older });
+            let (since, first, modified) = (now.clone(), key.first.clone(), entry.modified(key));
+            gone.insert(name.clone(), GoneKey { since, first, past, older, modified });
         }
         gone
     }

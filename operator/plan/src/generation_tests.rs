@@ -412,6 +412,35 @@ fn a_value_that_cannot_be_told_from_the_one_before_is_not_taken_for_a_new_one() 
     assert_eq!((entry.generation, &entry.keys["a"].known), (2, &at(1)), "perhaps it is the same");
 }
 
+/// Content of keys from documents of their own, each with the time it was modified.
+fn of_documents(keys: &[(&'static str, u64)]) -> Digests {
+    let values: Vec<_> = keys.iter().map(|(name, _)| (*name, "v")).collect();
+    let newest = keys.iter().map(|(_, modified)| *modified).max().unwrap();
+    let mut digests = written(&plain(&values), newest);
+    digests.modified = keys.iter().map(|(name, modified)| ((*name).to_owned(), at(*modified))).collect();
+    digests
+}
+
+#[test]
+fn an_older_document_is_no_newer_for_having_other_keys() {
+    let first = of_documents(&[("a", 10), ("new", 5)]);
+    let entry = step(None, &first, "1", false, &at(20));
+    let back = of_documents(&[("a", 10), ("old", 3)]);
+    let told = rolled_back(Some(&entry), &back).unwrap();
+    assert_eq!((told.key, told.newest), (Some("old"), at(5)));
+    // Served all the same, it stays a rollback until something as new comes.
+    let served = step(Some(&entry), &back, "2", false, &at(30));
+    assert!(rolled_back(Some(&served), &back).is_some());
+    assert_eq!(rolled_back(Some(&served), &of_documents(&[("a", 10), ("old", 5)])), None);
+    // One that was taken out comes back older than it was.
+    let without = step(Some(&entry), &of_documents(&[("a", 10)]), "2", false, &at(30));
+    let stored: LedgerEntry = serde_json::from_str(&serde_json::to_string(&without).unwrap()).unwrap();
+    assert!(rolled_back(Some(&stored), &of_documents(&[("a", 10), ("new", 4)])).is_some());
+    assert_eq!(rolled_back(Some(&stored), &of_documents(&[("a", 10), ("new", 5)])), None);
+    // What is only added takes nobody's place.
+    assert_eq!(rolled_back(Some(&entry), &of_documents(&[("a", 10), ("new", 5), ("more", 1)])), None);
+}
+
 #[test]
 fn documents_are_rolled_back_as_a_whole_or_one_of_several() {
     let entry = serve(&[(5, 10, &[("a", "1"), ("b", "1")]), (7, 20, &[("a", "2"), ("b", "1")])]);

@@ -86,7 +86,7 @@ impl From<&LedgerEntry> for Record {
             (name.clone(), KeyRecord { since, known, first, reach })
         });
         let gone = entry.gone.iter().map(|(name, key)| {
-            let GoneKey { since, first, past, older } = key.clone();
+            let GoneKey { since, first, past, older, .. } = key.clone();
             let known = past.into_iter().next().map_or(first.clone(), |value| value.known);
             (name.clone(), KeyRecord { since, known, first, reach: older.dropped().cloned() })
         });

@@ -52,7 +52,7 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     }
     let rotation = object.spec.rotation.as_ref();
     let generations = observed.others.iter().filter(|other| other.role() == Some(deliver::GENERATION));
-    let generations = generations.filter_map(Other::generation).collect();
+    let generations: BTreeSet<i64> = generations.filter_map(Other::generation).collect();
     let given = Given {
         target: decide::target_name(object),
         entry: &entry,
@@ -78,14 +78,18 @@ pub fn follow(observed: &Observed<'_>, mut decision: Decision, now: &Time) -> De
     let arrived = arriving.then(|| heard.max(later(now, 1)));
     decision.look_again([refreshed, arrived, kept].into_iter().flatten());
 
+    let unasked = unasked(observed, &entry, &generations);
+    let mut notes = notes(observed, &decision.restart);
+    notes.extend(unasked.clone().filter(|_| drain.as_ref().is_some_and(|drain| drain.stale == 0)));
     let before = decision.status.take().or_else(|| object.status.clone()).unwrap_or_default();
     let mut next = before.clone();
-    draining::tell(&mut next, &entry, (drain.as_ref(), unsure), &notes(observed, &decision.restart), now);
+    draining::tell(&mut next, &entry, (drain.as_ref(), unsure), &notes, now);
     status::set_history(&mut next, &entry);
     // An Event where somebody left, not where nobody used it.
     let stale = object.status.as_ref().and_then(|status| status.consumers.as_ref()?.stale);
     if is_draining(object.status.as_ref(), "True") && is_draining(Some(&next), "False") && stale != Some(0) {
         let message = draining::drained(&entry, &next.conditions);
+        let message = unasked.iter().fold(message, |message, note| format!("{message}; {note}"));
         decision.notices.push(Notice { warning: false, reason: Reason::Drained, message });
     }
     decision.status = (object.status.as_ref() != Some(&next)).then_some(next);
@@ -130,6 +134,17 @@ fn main_number(observed: &Observed<'_>, entry: &LedgerEntry, written: bool) -> O
 fn restartable(drain: Option<&Drain>) -> BTreeSet<Owner> {
     let all = drain.into_iter().flat_map(|drain| &drain.restart);
     all.filter(|owner| RESTARTABLE.contains(&&*owner.kind)).cloned().collect()
+}
+
+/// What pods do not tell: a name in the template of a workload that has none now (a CronJob between two runs, a Deployment
+/// scaled to zero) is not used, but will be. Templates are asked before an old generation's Secret goes, so where there is
+/// none left nothing needs to be said.
+fn unasked(observed: &Observed<'_>, entry: &LedgerEntry, generations: &BTreeSet<i64>) -> Option<String> {
+    let left = generations.iter().rfind(|number| **number < entry.generation)?;
+    let target = decide::target_name(observed.object);
+    Some(format!(
+        "before you revoke it, see that no CronJob and no workload without pods still names Secret {target}-g{left} or an older one"
+    ))
 }
 
 /// Why workloads that are to be restarted are not.

@@ -482,3 +482,23 @@ fn an_old_secret_that_is_put_back_while_sealed_is_drained_no_more() {
         assert_eq!((world.draining().as_str(), world.noted()), ("True StaleConsumers", vec![None, None]));
     }
 }
+
+#[test]
+fn a_template_without_pods_may_name_an_old_secret_and_that_is_said_until_there_is_none() {
+    let mut world = World::rotated(None);
+    let annotations = [("touchseal.dev/role", "generation"), ("touchseal.dev/secret-generation", "1")];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    world.others =
+        vec![Other { name: "app-g1".to_owned(), secret: OurSecret { annotations, ..OurSecret::default() } }];
+    world.consumers.pods.clear();
+    let said = "no workload without pods still names Secret app-g1 or an older one";
+    let message = |world: &World| {
+        let conditions = &world.object.status.as_ref().unwrap().conditions;
+        conditions.iter().find(|c| c.type_ == "Draining").unwrap().message.clone()
+    };
+    let event = world.step(2700).notices.pop().unwrap();
+    assert!(event.message.contains(said) && message(&world).contains(said), "{}", event.message);
+    world.others.clear();
+    world.step(2800);
+    assert!(!message(&world).contains(said), "{}", message(&world));
+}

@@ -89,15 +89,14 @@ pub fn run(args: &SealArgs, global: &Global) -> Result<(), Failure> {
         return Err(Nobody::Keyring.into());
     }
     let account = args.operator.account();
-    let marker = ask(&cluster, &names)?;
+    let marker = ask(&cluster, &names, marker())?;
     let replicas = wait(&cluster, &names, &marker, account, args.timeout)?;
     report(&replicas, global.output)?;
     certain(&replicas, args.timeout, account)
 }
 
 /// Asks every replica to drop the keys of these keyrings; the request's marker.
-pub fn ask(cluster: &Cluster, names: &[String]) -> Result<String, ClusterError> {
-    let marker = marker();
+pub fn ask(cluster: &Cluster, names: &[String], marker: String) -> Result<String, ClusterError> {
     for name in names {
         cluster.request_seal(name, &marker)?;
     }
@@ -197,7 +196,7 @@ fn report(replicas: &[Replica], format: Format) -> Result<(), Failure> {
 }
 
 /// Different every time, and readable: when, and something random.
-fn marker() -> String {
+pub fn marker() -> String {
     let mut random = [0; 8];
     OsRng.fill_bytes(&mut random);
     format!("{}/{:016x}", Timestamp::now(), u64::from_be_bytes(random))

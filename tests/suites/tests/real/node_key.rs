@@ -137,6 +137,17 @@ fn a_cluster_comes_back_alone_and_a_pulled_key_seals_it() {
     // Back: unsealed.
     edge.laptop.reader.insert(0, &edge.key).unwrap();
     edge.world.wait_for_replicas("prod", 2);
+
+    // A person's seal is not undone by it, until a person unseals.
+    let system = edge.world.system.clone();
+    edge.laptop.run_plain(&["seal", "--operator-namespace", &system]).ok();
+    let before = edge.key.counters().private_key_operations;
+    edge.world.requests(2);
+    says(&mut node, &["Skipped: a person sealed it"]);
+    assert_eq!(edge.key.counters().private_key_operations, before);
+    edge.world.requests(2);
+    edge.laptop.run(&["unseal", "--yes", "--operator-namespace", &system], PIN).ok();
+    edge.world.wait_for_replicas("prod", 2);
     assert_eq!(edge.key.pin_tries_left(), 3);
     assert!(!node.log().contains(PIN), "the PIN is in the log");
 }
@@ -157,7 +168,7 @@ fn without_being_told_to_a_pulled_key_seals_nothing() {
 #[test]
 fn a_wrong_pin_in_the_file_spends_one_try_however_often_it_is_started() {
     let mut edge = Edge::new("node-pin", "never");
-    let _operator = edge.world.operator();
+    let operator = edge.world.operator();
     edge.world.requests(1);
     let before = edge.key.counters().pin_attempts;
     edge.write_pin("000000");
@@ -180,7 +191,10 @@ fn a_wrong_pin_in_the_file_spends_one_try_however_often_it_is_started() {
     let unseal = ["unseal", "--yes", "--allow-last-pin-try", "--operator-namespace", &system];
     edge.laptop.run(&unseal, PIN).ok();
     edge.world.wait_for_replicas("prod", 1);
-    edge.world.seal("prod", "again");
+    let touchseal_suites::Operator { process, pod, .. } = operator;
+    drop(process);
+    let _operator = touchseal_suites::Operator::start_as(&edge.world.cluster, &edge.world.system, pod);
+    edge.world.requests(1);
     let _node = edge.start(&[]);
     edge.world.wait_for_replicas("prod", 1);
     assert_eq!(edge.key.pin_tries_left(), 3);

@@ -5,6 +5,7 @@
 //! tried again.
 
 mod guard;
+mod held;
 mod trust;
 
 use std::collections::BTreeSet;
@@ -271,8 +272,13 @@ impl Node<'_> {
         };
         let mut lines = gathered.refused;
         for group in gathered.groups.into_iter().filter(|group| !group.asking.is_empty()) {
+            let held = match held::by_a_person(self.cluster, &group.keyring) {
+                Ok(held) => held,
+                Err(error) => return Ok(Err(error.into())),
+            };
             let not_trusted = self.trust.accept(self.cluster.server(), &group.keyring, &group.manifest).err();
             let failed = match not_trusted {
+                None if held => Told::Stale(held::words(&group.keyring)),
                 Some(failure) => Told::NotTrusted(failure.what().to_owned()),
                 None => match self.answer(&group)? {
                     Ok(answered) => {
@@ -309,8 +315,17 @@ impl Node<'_> {
 
     /// Makes every replica drop what this YubiKey opens; asked again at the next look where it could not be asked.
     fn seal(&mut self) {
-        let asked = self.names().and_then(|names| {
-            let marker = if names.is_empty() { String::new() } else { seal::ask(self.cluster, &names)? };
+        let asked = self.names().and_then(|mut names| {
+            // Those that a person sealed are sealed, and must not look as if the key had been the reason.
+            let held: Result<Vec<_>, _> =
+                names.iter().map(|name| held::by_a_person(self.cluster, name)).collect();
+            let mut held = held?.into_iter();
+            names.retain(|_| held.next() != Some(true));
+            let marker = if names.is_empty() {
+                String::new()
+            } else {
+                seal::ask(self.cluster, &names, held::own_marker())?
+            };
             Ok((names, marker))
         });
         let (names, marker) = match asked {
@@ -319,7 +334,10 @@ impl Node<'_> {
         };
         self.sealed = true;
         if names.is_empty() {
-            return terminal::say(&format!("no keyring lists YubiKey {}: nothing to seal", self.serial));
+            return terminal::say(&format!(
+                "nothing to seal: no other keyring lists YubiKey {}",
+                self.serial
+            ));
         }
         let timeout = self.args.timeout;
         let certain =

@@ -106,7 +106,13 @@ impl State {
     fn enter_sealed(&mut self, manifest: VerifiedManifest, why: SealedBecause, effects: &mut Vec<Effect>) {
         let session = Session::generate();
         let manifest = Box::new(manifest);
-        self.phase = Phase::Sealed(Sealed { manifest, session, shares: Vec::new(), why: why.clone() });
+        self.phase = Phase::Sealed(Sealed {
+            manifest,
+            session,
+            shares: Vec::new(),
+            published: false,
+            why: why.clone(),
+        });
         effects.push(Effect::ReportSealed { why });
         effects.extend(self.issue_proof());
     }
@@ -114,11 +120,12 @@ impl State {
     /// The session lives on over edits of its keyring, the shares do not: every revision has its own. For another keyring (nothing was pinned yet) it is renewed.
     fn stay_sealed(&mut self, sealed: Sealed, manifest: VerifiedManifest, effects: &mut Vec<Effect>) {
         if sealed.manifest.id() == manifest.id() {
-            let Sealed { manifest: before, session, mut shares, why } = sealed;
+            let Sealed { manifest: before, session, mut shares, published, why } = sealed;
             if before.digest() != manifest.digest() {
                 shares.clear();
             }
-            self.phase = Phase::Sealed(Sealed { manifest: Box::new(manifest), session, shares, why });
+            let manifest = Box::new(manifest);
+            self.phase = Phase::Sealed(Sealed { manifest, session, shares, published, why });
         } else {
             self.enter_sealed(manifest, SealedBecause::Started, effects);
         }
@@ -187,15 +194,17 @@ impl State {
     }
 
     /// A proof that was asked for by an earlier session is not published.
-    fn publish(&self, audience: &str, proof: String, proof_expires_at: Timestamp) -> Option<Effect> {
-        let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return None };
+    fn publish(&mut self, audience: &str, proof: String, proof_expires_at: Timestamp) -> Option<Effect> {
+        let released = self.released();
+        let Phase::Sealed(Sealed { manifest, session, published, .. }) = &mut self.phase else { return None };
         (session.audience(manifest.id()) == audience).then(|| {
+            *published = true;
             Effect::PublishRequest(PublishedRequest {
                 session_key: session.public_key(),
                 nonce: session.nonce().to_owned(),
                 proof,
                 proof_expires_at,
-                released: self.released(),
+                released,
             })
         })
     }
@@ -229,10 +238,14 @@ impl State {
     /// A right share waits for the others; the one that completes the quorum opens the keyring. A holder counts once, and a
     /// wrong share changes nothing.
     fn try_share(&mut self, release: &ShareRelease, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Phase::Sealed(Sealed { manifest, session, shares, .. }) = &mut self.phase else { return };
+        let Phase::Sealed(Sealed { manifest, session, shares, published, .. }) = &mut self.phase else {
+            return;
+        };
         let serial = release.serial;
         let share = match session.open_share(manifest, release) {
             Ok(share) => share,
+            // Released to the process before this one: nobody's fault. Publishing takes it out, and says that it is void.
+            Err(_) if !*published => return,
             Err(error) => {
                 let message = format!("{}: {error}", whose(manifest, serial));
                 return effects.push(Effect::RefuseShare { serial, message });

@@ -83,6 +83,8 @@ pub struct Sealed {
     pub session: Session,
     /// With a quorum, the shares released so far: fewer than it takes, no holder's twice. They go with the session.
     pub shares: Vec<Share>,
+    /// The session has been made known: what came before that was for an earlier one.
+    pub published: bool,
     /// Why it came to that.
     pub why: SealedBecause,
 }
@@ -182,6 +184,12 @@ pub enum Effect {
     PublishRequest(PublishedRequest),
     /// Say in the UnsealRequest why its release was refused.
     RefuseRelease {
+        /// Name of the holder, as the release bears it.
+        holder: String,
+        /// Serial number, as the release bears it.
+        serial: u32,
+        /// What kind of release it was.
+        rejected: Rejected,
         /// ReleaseInvalid.
         reason: Reason,
         /// For people.
@@ -253,6 +261,17 @@ pub enum Effect {
         /// For people.
         message: String,
     },
+}
+
+/// What a release was that is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// For another session, generation or time: an honest one may come too late.
+    Refused,
+    /// It does not open, or to something else than the master.
+    Forged,
+    /// Its fields have no sense.
+    Garbage,
 }
 
 /// `status` of the UnsealRequest.

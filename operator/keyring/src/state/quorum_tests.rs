@@ -17,9 +17,23 @@ fn run(mut state: State, events: impl IntoIterator<Item = Event>) -> (State, Vec
     (state, all)
 }
 
+/// Sealed, and its session is known to everybody.
 fn sealed(manifest: &VerifiedManifest) -> State {
+    publish(started(manifest), manifest)
+}
+
+/// Sealed, before anybody knows of its session.
+fn started(manifest: &VerifiedManifest) -> State {
     let seen = Event::ManifestSeen(manifest.spec().clone());
     run(State::new(), [Event::PinLoaded(Some(manifest.pin())), seen]).0
+}
+
+fn publish(state: State, manifest: &VerifiedManifest) -> State {
+    let audience = offer(&state).audience(manifest.id());
+    let issued = Event::ProofIssued { audience, proof: "proof".to_owned(), expires_at: NOW };
+    let (state, effects) = run(state, [issued]);
+    assert!(matches!(effects.as_slice(), [Effect::PublishRequest(_)]), "{effects:?}");
+    state
 }
 
 fn offer(state: &State) -> Offer {
@@ -85,6 +99,20 @@ fn a_wrong_share_is_named_and_the_others_stay() {
     assert_eq!(message, "share of YubiKey 1: release does not open with this session's key");
     let right = share(&state, &manifest, bob());
     assert!(run(state, [right]).0.keys().is_some());
+}
+
+/// The process was restarted in its pod: what was released to the one before is still in the request.
+#[test]
+fn a_share_for_an_earlier_process_is_nobodys_fault() {
+    let (manifest, _) = quorum();
+    let stale = || share(&started(&manifest), &manifest, alice());
+    let state = started(&manifest);
+    let (state, effects) = run(state, [stale()]);
+    assert_eq!((effects.as_slice(), state.released().len()), (&[][..], 0), "publishing takes it out");
+    let (state, effects) = run(publish(state, &manifest), [stale()]);
+    assert!(matches!(effects.as_slice(), [Effect::RefuseShare { .. }]), "{effects:?}");
+    let right = share(&state, &manifest, alice());
+    assert_eq!(run(state, [right]).0.released().len(), 1);
 }
 
 #[test]

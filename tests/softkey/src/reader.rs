@@ -21,7 +21,9 @@ use crate::{
 /// Clients such as ykman recognise a YubiKey by this name.
 const NAME: &str = "Yubico YubiKey OTP+FIDO+CCID";
 const DRIVER: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often a key is plugged in that is not seen.
+const PLUGS: u32 = 4;
 const ATTEMPTS: usize = 8;
 const POLL: Duration = Duration::from_millis(5);
 
@@ -127,8 +129,18 @@ impl Reader {
         if place.is_plugged() {
             self.pull(slot)?;
         }
-        place.plug(key).map_err(|error| ReaderError::Io("plug in a key", error))?;
-        self.wait("the key that was plugged in", |slots| slots.get(slot).is_some_and(|slot| slot.present))
+        // The driver now and then does not take up a card that comes right after another went; plugged in anew it does.
+        let mut attempt = 1;
+        loop {
+            place.plug(key).map_err(|error| ReaderError::Io("plug in a key", error))?;
+            let seen = self.wait("the key that was plugged in", |slots| {
+                slots.get(slot).is_some_and(|slot| slot.present)
+            });
+            if seen.is_ok() || attempt == PLUGS {
+                return seen;
+            }
+            attempt += 1;
+        }
     }
 
     /// Pulls the key from a slot and waits until pcscd's clients see it gone.

@@ -2,7 +2,7 @@
 //! else can happen to a request while it waits.
 
 use serde_json::{Value, json};
-use touchseal_crds::keyring::KeyringSpec;
+use touchseal_crds::keyring::{HandOver, KeyringSpec};
 use touchseal_crds::unseal_request::Release;
 use touchseal_keyring::{Offer, OpenKeyring, Session, manifest, seal_release};
 use touchseal_rig::poll::eventually;
@@ -143,6 +143,8 @@ fn three_replicas_wait_for_one_ceremony() {
     let mut world = World::new("replicas");
     let holder = SoftHolder::generate("alice", 1);
     let Generations { spec, open, .. } = generations(&holder);
+    // Without hand-over it takes a release for each.
+    let spec = manifest::set_hand_over(&manifest::verify(&spec).unwrap(), &open, HandOver::Deny).unwrap();
     world.apply_keyring("prod", &spec);
     let operators = [world.operator(), world.operator(), world.operator()];
     let requests = world.requests(3);

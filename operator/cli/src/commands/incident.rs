@@ -1,12 +1,15 @@
 //! `touchseal incident`: everything that existed at a moment is exposed; follow it until nothing of it is in use.
 
 mod accept;
+mod advice;
 mod close;
 mod open;
 mod report;
+mod scope;
 mod status;
 
-pub use status::Classes;
+pub use advice::{Advice, revocation};
+pub use scope::{Scope, subject};
 
 use clap::Subcommand;
 use touchseal_crds::{ConditionType, Incident};

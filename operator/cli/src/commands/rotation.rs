@@ -6,8 +6,8 @@ mod state;
 mod view;
 mod wait;
 
-pub use advice::next_step_of;
-pub use state::Word;
+pub use advice::{begin, revoke, under_way};
+pub use state::{Leave, Roll, Word, roll_of};
 pub use view::{Row, rows, stale, when};
 
 use clap::Subcommand;

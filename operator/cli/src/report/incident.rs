@@ -9,26 +9,21 @@ use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reas
 
 use super::page::{Cell, Tone, moment, page, share, table, text, tiles};
 use super::timeline::{Bar, Fill, Lane, Timeline, legend};
-use crate::commands::incident::{Classes, state, word};
+use crate::commands::incident::{Advice, Scope, revocation, state, subject, word};
 use crate::duration::{age, span};
 
 /// Secrets the timeline shows; the tables name all.
 const LANES: usize = 40;
 
 /// The page.
-pub fn incident(
-    incident: &Incident,
-    objects: &[EncryptedSecret],
-    classes: &Classes,
-    now: Timestamp,
-) -> String {
+pub fn incident(incident: &Incident, objects: &[EncryptedSecret], now: Timestamp) -> String {
     let view = View::new(incident, objects, now);
     let name = incident.metadata.name.as_deref().unwrap_or_default();
     let mut body = view.head(name);
     body.push_str(&view.counts());
     body.push_str(&view.timeline());
-    body.push_str(&view.remains(classes));
-    body.push_str(&view.rotated());
+    body.push_str(&view.remains(&Advice::new(objects, incident.spec.exposed_at.0, now)));
+    body.push_str(&view.rotated(objects));
     body.push_str(&view.accepted());
     body.push_str(WORDS);
     page(&format!("Incident {name}"), &body, now)
@@ -42,6 +37,7 @@ const WORDS: &str = "<h2>What the words mean</h2>\n\
 
 struct View<'a> {
     incident: &'a Incident,
+    scope: Scope<'a>,
     remaining: &'a [Remaining],
     /// EncryptedSecrets it is about, by namespace and name.
     objects: BTreeMap<(String, String), &'a EncryptedSecret>,
@@ -52,7 +48,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(incident: &'a Incident, objects: &'a [EncryptedSecret], now: Timestamp) -> Self {
-        let status = incident.status.as_ref();
+        let scope = Scope::new(incident);
         let key = |object: &EncryptedSecret| {
             (
                 object.metadata.namespace.clone().unwrap_or_default(),
@@ -61,34 +57,16 @@ impl<'a> View<'a> {
         };
         Self {
             incident,
-            remaining: status.map(|status| status.remaining.as_slice()).unwrap_or_default(),
-            objects: objects.iter().filter(|o| concerns(incident, o)).map(|o| (key(o), o)).collect(),
-            until: status.and_then(|status| status.closed_at.as_ref()).map_or(now, |closed| closed.0),
+            scope,
+            remaining: scope.remaining,
+            objects: objects.iter().filter(|o| scope.concerns(o)).map(|o| (key(o), o)).collect(),
+            until: scope.until(now),
             now,
         }
     }
 
-    /// How many entries of these states there are but are not listed: the list in a status is cut. None: nothing is known.
-    fn unlisted(&self, states: &[RemainingState], of: fn(&IncidentTotals) -> i32) -> Option<usize> {
-        let status = self.incident.status.as_ref().filter(|_| word(self.incident).is_some())?;
-        let all = usize::try_from(of(&status.totals?)).ok()?;
-        let listed = self.remaining.iter().filter(|entry| states.contains(&entry.state)).count();
-        Some(all.saturating_sub(listed))
-    }
-
-    /// All that is exposed is listed: what is not in the list is not exposed.
-    fn tells_exposed(&self) -> bool {
-        self.unlisted(&[RemainingState::Removed, RemainingState::Exposed], |totals| totals.exposed) == Some(0)
-    }
-
-    /// All that remains is listed: what is not in the list is safe or accepted.
-    fn tells_all(&self) -> bool {
-        let draining = [RemainingState::Draining, RemainingState::Unknown];
-        self.tells_exposed() && self.unlisted(&draining, |totals| totals.draining) == Some(0)
-    }
-
     fn at(&self) -> Timestamp {
-        self.incident.spec.exposed_at.0
+        self.scope.at()
     }
 
     fn head(&self, name: &str) -> String {
@@ -97,7 +75,7 @@ impl<'a> View<'a> {
         let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
         let by_itself = conditions.any(|c| c.type_ == closed && c.reason == all_safe);
         let (tone, badge) = match (state(self.incident), by_itself) {
-            ("Closed", true) => (Tone::Green, "closed: nothing remains"),
+            ("Closed", true) => (Tone::Green, "closed: nothing exposed is in use"),
             ("Closed", false) if self.remaining.is_empty() => (Tone::Amber, "closed by hand"),
             ("Closed", false) => (Tone::Amber, "closed by hand: something remained"),
             ("Open", _) => (Tone::Red, "open"),
@@ -199,7 +177,7 @@ impl<'a> View<'a> {
             Some(RemainingState::Removed) => "removed before it was rotated",
             Some(RemainingState::Draining) => "rotated, still in use",
             Some(RemainingState::Unknown) => "rotated, use unknown",
-            None if self.tells_all() => "nothing remains",
+            None if self.scope.tells_all() => "nothing remains",
             None => "state not listed",
         }
         .to_owned();
@@ -259,7 +237,7 @@ impl<'a> View<'a> {
             }
             return;
         }
-        let keys: Vec<_> = status.keys.iter().filter(|key| self.selects(&key.name)).collect();
+        let keys: Vec<_> = status.keys.iter().filter(|key| self.scope.selects(&key.name)).collect();
         let is_exposed = |name: &str| {
             self.remaining.iter().any(|e| {
                 (&e.namespace, &e.name, e.key.as_str()) == (&key.0, &key.1, name)
@@ -268,7 +246,7 @@ impl<'a> View<'a> {
         };
         let exposed = keys.iter().filter(|k| k.since.0 > from || is_exposed(&k.name)).count();
         match exposed {
-            _ if !self.tells_exposed() => push(from, to, Fill::Plain, "not judged, or not listed"),
+            _ if !self.scope.tells_exposed() => push(from, to, Fill::Plain, "not judged, or not listed"),
             0 => push(from, to, Fill::Clean, "new content"),
             some if some < keys.len() => {
                 push(from, to, Fill::Partly, &format!("{some} of {} keys exposed", keys.len()));
@@ -277,7 +255,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn remains(&self, classes: &Classes) -> String {
+    fn remains(&self, advice: &Advice<'_>) -> String {
         let rows: Vec<Vec<Cell>> = self
             .remaining
             .iter()
@@ -292,7 +270,7 @@ impl<'a> View<'a> {
                     Cell::text(&entry.key),
                     Cell::word(format!("{:?}", entry.state), tone),
                     Cell::number(age(Some(entry.since.0), self.until)),
-                    Cell::text(classes.next_step(entry)),
+                    Cell::text(advice.next_step(entry)),
                 ]
             })
             .collect();
@@ -311,46 +289,25 @@ impl<'a> View<'a> {
     }
 
     /// Keys that were replaced since and do not remain.
-    fn rotated(&self) -> String {
-        if !self.tells_all() {
-            return String::new();
-        }
-        let remains: BTreeSet<_> =
-            self.remaining.iter().map(|e| (e.namespace.as_str(), e.name.as_str(), e.key.as_str())).collect();
-        let mut rows = Vec::new();
-        for ((namespace, name), object) in &self.objects {
-            let keys = object.status.as_ref().map(|status| status.keys.as_slice()).unwrap_or_default();
-            let keys = keys.iter().filter(|key| self.selects(&key.name));
-            for key in keys.filter(|key| key.since.0 > self.at() && key.since.0 <= self.until) {
-                if self.accepts(namespace, name, &key.name) || remains.contains(&(namespace, name, &key.name))
-                {
-                    continue;
-                }
-                rows.push(vec![
-                    Cell::text(namespace),
-                    Cell::text(name),
-                    Cell::text(&key.name),
-                    Cell::word(moment(key.since.0), Tone::None),
-                ]);
-            }
-        }
+    fn rotated(&self, objects: &[EncryptedSecret]) -> String {
+        let safe = self.scope.safe(objects, self.now);
+        let rows: Vec<Vec<Cell>> = safe
+            .iter()
+            .map(|safe| {
+                vec![
+                    Cell::text(safe.namespace),
+                    Cell::text(safe.name),
+                    Cell::text(safe.key),
+                    Cell::word(moment(safe.since), Tone::None),
+                    Cell::text(revocation(safe)),
+                ]
+            })
+            .collect();
         table(
             "Replaced since, and left by every pod",
-            &["Namespace", "Secret", "Key", "New value served since"],
+            &["Namespace", "Secret", "Key", "New value served since", "Old value, if it is still valid"],
             &rows,
         )
-    }
-
-    /// Whether the incident is about this Secret key; of others it says nothing.
-    fn selects(&self, key: &str) -> bool {
-        let asked = self.incident.spec.selector.as_ref().map(|s| s.keys.as_slice()).unwrap_or_default();
-        asked.is_empty() || asked.iter().any(|name| name == key)
-    }
-
-    fn accepts(&self, namespace: &str, name: &str, key: &str) -> bool {
-        self.incident.spec.accepted.iter().any(|a| {
-            a.namespace == namespace && a.name == name && a.key.as_deref().is_none_or(|wanted| wanted == key)
-        })
     }
 
     fn accepted(&self) -> String {
@@ -370,31 +327,4 @@ impl<'a> View<'a> {
             .collect();
         table("Accepted as not affected", &["Namespace", "Secret", "Key", "Reason"], &rows)
     }
-}
-
-/// As the operator takes the selector, its keys left out.
-fn concerns(incident: &Incident, object: &EncryptedSecret) -> bool {
-    let Some(selector) = &incident.spec.selector else { return true };
-    let among =
-        |list: &[String], value: Option<&String>| list.is_empty() || value.is_some_and(|v| list.contains(v));
-    let labels = object.metadata.labels.as_ref();
-    among(&selector.namespaces, object.metadata.namespace.as_ref())
-        && among(&selector.names, object.metadata.name.as_ref())
-        && selector
-            .match_labels
-            .iter()
-            .all(|(label, value)| labels.and_then(|labels| labels.get(label)) == Some(value))
-}
-
-fn subject(selector: &touchseal_crds::incident::IncidentSelector) -> String {
-    let labels: Vec<String> =
-        selector.match_labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
-    let parts = [
-        ("namespaces", &selector.namespaces),
-        ("labels", &labels),
-        ("secrets named", &selector.names),
-        ("keys", &selector.keys),
-    ];
-    let said = parts.iter().filter(|(_, list)| !list.is_empty());
-    said.map(|(what, list)| format!("{what} {}", list.join(", "))).collect::<Vec<_>>().join("; ")
 }

@@ -6,7 +6,6 @@ use touchseal_crds::{EncryptedSecret, Incident};
 use touchseal_rig::browser::Browser;
 
 use super::*;
-use crate::commands::incident::Classes;
 
 const NOW: &str = "2026-06-01T12:00:00Z";
 
@@ -147,7 +146,7 @@ fn leak() -> Incident {
 }
 
 fn incident_page(incident: &Incident, objects: &[EncryptedSecret]) -> String {
-    super::incident(incident, objects, &Classes::of(objects), now())
+    super::incident(incident, objects, now())
 }
 
 /// Without its policy, so that a script of the test may run in it; every other would run, too.
@@ -352,6 +351,8 @@ fn of_keys_it_is_not_about_an_incident_says_nothing() {
     let page = incident_page(&incident, &objects());
     let left = page.split("left by every pod").nth(1).unwrap();
     // Pods hold an older value of the password.
+    // Of a dualKey credential.
+    assert!(left.contains("<td>delete the first key at the service now</td>"), "{left}");
     assert!(left.contains("<td>api-key</td>") && !left.contains("<td>password</td>"), "{left}");
 }
 
@@ -364,7 +365,10 @@ fn a_closed_incident_ends_when_it_was_closed() {
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-05-31T13:30:00Z".parse().unwrap()));
     "AllSafe".clone_into(&mut status.conditions[0].reason);
     let page = incident_page(&incident, &objects());
-    assert!(page.contains("closed: nothing remains") && page.contains("5d after the exposure"), "{page}");
+    assert!(
+        page.contains("closed: nothing exposed is in use") && page.contains("5d after the exposure"),
+        "{page}"
+    );
 }
 
 #[test]

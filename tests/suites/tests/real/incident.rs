@@ -110,10 +110,7 @@ fn a_leak_is_followed_until_nothing_of_it_is_in_use() {
     let object = wait_for(&apps, "ci-leak", [2, 1, 0, 0]);
     assert_eq!(remaining(&object), ["db:user Exposed", "mail:token Exposed", "db:password Draining"]);
     let said = touchseal(&apps, &["incident", "status", "ci-leak"]).ok().out;
-    assert!(
-        said.contains("tokens leaked") && said.contains("restart the pods that hold the old value"),
-        "{said}"
-    );
+    assert!(said.contains("tokens leaked") && said.contains("1 pod holds the old value: restart"), "{said}");
 
     // What no pod uses is safe at once.
     apps.apply_yaml("mail", "token: second\n");
@@ -138,6 +135,12 @@ fn a_leak_is_followed_until_nothing_of_it_is_in_use() {
     assert!(object["status"]["closedAt"].is_string() && remaining(&object).is_empty());
     eventually(DEADLINE, "the Event", || events(&apps, "ci-leak") == ["AllSafe"]).unwrap();
     touchseal(&apps, &["incident", "close", "ci-leak"]).refused(1, &["closed already"]);
+    let said = touchseal(&apps, &["incident", "status", "ci-leak"]).ok().out;
+    assert_eq!(
+        said.matches("revoke the old value now").count(),
+        3,
+        "old values are valid until revoked: {said}"
+    );
 
     // What is over stays over, also when the old value comes back.
     apps.apply_yaml("mail", "token: first\n");
@@ -165,6 +168,8 @@ fn where_the_history_does_not_reach_back_it_is_exposed_until_it_is_rotated() {
 
     apps.serve_yaml("new", "token: first\n");
     wait_for_remaining(&apps, "leak", "new:token Exposed");
+    let said = touchseal(&apps, &["incident", "status", "leak"]).ok().out;
+    assert!(said.contains("first served after the exposure"), "{said}");
     apps.next_second();
     apps.apply_yaml("new", "token: second\n");
     let object = wait_for(&apps, "leak", [0, 0, 1, 0]);

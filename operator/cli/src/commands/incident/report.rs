@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::get;
-use super::status::Classes;
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::error::Failure;
@@ -28,6 +27,6 @@ pub fn run(args: &ReportArgs, global: &Global) -> Result<(), Failure> {
     let cluster = Cluster::connect(global)?;
     let incident = get(&cluster, &args.name)?;
     let objects = cluster.encrypted_secrets(None)?;
-    let page = report::incident(&incident, &objects, &Classes::of(&objects), Timestamp::now());
+    let page = report::incident(&incident, &objects, Timestamp::now());
     report::write(&args.file, &page)
 }

@@ -1,16 +1,13 @@
 //! `touchseal incident status`: all incidents in a table, or one with what remains and what to do about it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use touchseal_crds::incident::Remaining;
-use touchseal_crds::rotation::RotationClass;
 use touchseal_crds::{EncryptedSecret, Incident};
 
+use super::advice::{Advice, revocation};
+use super::scope::Scope;
 use super::{get, state, word};
 use crate::args::Global;
 use crate::cluster::Cluster;
-use crate::commands::rotation::next_step_of;
 use crate::duration::age;
 use crate::error::Failure;
 use crate::output::{self, Format, Table};
@@ -38,35 +35,14 @@ pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     match global.output {
         Format::Name => output::print(&names(std::slice::from_ref(&incident))),
         Format::Json | Format::Yaml => output::print(&output::machine(global.output, &incident)?),
-        // The kind of each credential makes the advice better; without the right to read it, it goes without.
+        // What kind of credential it is and who holds it makes the advice better; without the right to read that, it goes without.
         Format::Table | Format::Wide => {
             let objects = match cluster.encrypted_secrets(None) {
                 Err(error) if error.is_forbidden() => Vec::new(),
                 other => other?,
             };
-            output::print(&one(&incident, &Classes::of(&objects), Timestamp::now()))
+            output::print(&one(&incident, &objects, Timestamp::now()))
         }
-    }
-}
-
-/// The kind of each EncryptedSecret's credentials.
-#[derive(Debug, Default)]
-pub struct Classes(BTreeMap<(String, String), RotationClass>);
-
-impl Classes {
-    /// Read off their specs.
-    pub fn of(objects: &[EncryptedSecret]) -> Self {
-        let class = |object: &EncryptedSecret| {
-            let key = (object.metadata.namespace.clone()?, object.metadata.name.clone()?);
-            Some((key, object.spec.rotation.as_ref()?.class?))
-        };
-        Self(objects.iter().filter_map(class).collect())
-    }
-
-    /// What to do about something that remains.
-    pub fn next_step(&self, entry: &Remaining) -> &'static str {
-        let class = self.0.get(&(entry.namespace.clone(), entry.name.clone())).copied();
-        next_step_of(class, entry.state)
     }
 }
 
@@ -95,7 +71,8 @@ fn all(incidents: &[Incident], now: Timestamp) -> String {
     table.render()
 }
 
-fn one(incident: &Incident, classes: &Classes, now: Timestamp) -> String {
+fn one(incident: &Incident, objects: &[EncryptedSecret], now: Timestamp) -> String {
+    let advice = Advice::new(objects, incident.spec.exposed_at.0, now);
     let mut out = all(std::slice::from_ref(incident), now);
     if let Some(description) = &incident.spec.description {
         out.push_str(&format!("\n{}\n", crate::error::one_line(description)));
@@ -114,7 +91,7 @@ fn one(incident: &Incident, classes: &Classes, now: Timestamp) -> String {
                 entry.key.clone(),
                 format!("{:?}", entry.state),
                 age(Some(entry.since.0), now),
-                classes.next_step(entry).to_owned(),
+                advice.next_step(entry),
             ]);
         }
         out.push_str(&format!("\n{}", table.render()));
@@ -128,6 +105,7 @@ fn one(incident: &Incident, classes: &Classes, now: Timestamp) -> String {
     if unlisted > 0 {
         out.push_str(&format!("\n{unlisted} more remain and are not listed\n"));
     }
+    out.push_str(&revocable(incident, objects, now));
     if !incident.spec.accepted.is_empty() {
         let mut table = Table::new(&["ACCEPTED", "KEY", "REASON"]);
         for accepted in &incident.spec.accepted {
@@ -138,6 +116,30 @@ fn one(incident: &Incident, classes: &Classes, now: Timestamp) -> String {
             ]);
         }
         out.push_str(&format!("\n{}", table.render()));
+    }
+    out
+}
+
+/// What is safe is not over: old values are valid at their services until somebody revokes them.
+fn revocable(incident: &Incident, objects: &[EncryptedSecret], now: Timestamp) -> String {
+    let safe = Scope::new(incident).safe(objects, now);
+    let mut out = String::new();
+    if !safe.is_empty() {
+        let mut table = Table::new(&["SAFE", "KEY", "VALUE AGE", "THE OLD VALUE, IF IT IS STILL VALID"]);
+        for safe in &safe {
+            let place = format!("{}/{}", safe.namespace, safe.name);
+            table.row([place, safe.key.to_owned(), age(Some(safe.since), now), revocation(safe).to_owned()]);
+        }
+        out = format!("\n{}", table.render());
+    }
+    let totals = incident.status.as_ref().and_then(|status| status.totals);
+    let all = totals.map_or(0, |totals| usize::try_from(totals.safe).unwrap_or(0));
+    let more = all.saturating_sub(safe.len());
+    if more > 0 {
+        out.push_str(&format!(
+            "\n{more} safe keys are not listed here; their old values are to be revoked, too: \
+             see touchseal rotation --filter revocable\n"
+        ));
     }
     out
 }
@@ -182,7 +184,7 @@ mod tests {
             "spec": { "documents": [], "rotation": { "class": "dualKey" } },
         }))
         .unwrap();
-        one(incident, &Classes::of(&[object]), "2026-06-01T00:00:00Z".parse().unwrap())
+        one(incident, &[object], "2026-06-01T00:00:00Z".parse().unwrap())
     }
 
     #[test]
@@ -194,7 +196,8 @@ mod tests {
             "{text}"
         );
         assert!(line("shop        db").contains("second key"), "a dualKey credential: {text}");
-        assert!(line("shop        mail").contains("Draining"), "{text}");
+        assert!(line("shop        mail").contains("restart them, then revoke"), "{text}");
+        assert!(text.contains("\n7 safe keys are not listed here"), "{text}");
         assert!(line("test/db").contains("all   a test system"), "{text}");
         assert!(text.contains("1 exposed, 1 draining") && !text.contains('\u{1b}'), "{text}");
     }

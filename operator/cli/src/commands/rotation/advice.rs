@@ -1,6 +1,5 @@
 //! What a person does next about one Secret key: pure words, by the kind of credential and by how far its rotation is.
 
-use touchseal_crds::incident::RemainingState;
 use touchseal_crds::rotation::RotationClass;
 
 use super::state::{Due, Leave, Roll, State};
@@ -14,7 +13,20 @@ pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
         return "an older document is served: commit the newest one, or encrypt this one anew".to_owned();
     }
     match (&state.roll, state.due) {
-        (Roll::Draining { pods, leave }, _) => {
+        (Roll::Draining { .. } | Roll::Refreshing | Roll::Unknown, _) => under_way(class, &state.roll),
+        (Roll::Drained(_), None) => revoke(class).to_owned(),
+        (Roll::None, None) => String::new(),
+        (Roll::Drained(_) | Roll::None, Some(due)) => {
+            let when = if due == Due::Overdue { "overdue" } else { "due soon" };
+            format!("{when}: {}", begin(class))
+        }
+    }
+}
+
+/// What a rotation that is under way waits for; empty for one that is not.
+pub fn under_way(class: Option<RotationClass>, roll: &Roll) -> String {
+    match roll {
+        Roll::Draining { pods, leave } => {
             let who = match pods {
                 0 => "pods hold".to_owned(),
                 1 => "1 pod holds".to_owned(),
@@ -27,47 +39,16 @@ pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
             };
             format!("{who} the old value: {how}, {}", then(class))
         }
-        (Roll::Refreshing, _) => format!("mounted files are being refreshed: wait, {}", then(class)),
-        (Roll::Unknown, _) => {
+        Roll::Refreshing => format!("mounted files are being refreshed: wait, {}", then(class)),
+        Roll::Unknown => {
             "nobody knows which pods hold the old value: let the operator list and watch pods, or look yourself".to_owned()
         }
-        (Roll::Drained(_), None) => revoke(class).to_owned(),
-        (Roll::None, None) => String::new(),
-        (Roll::Drained(_) | Roll::None, Some(due)) => {
-            let when = if due == Due::Overdue { "overdue" } else { "due soon" };
-            format!("{when}: {}", begin(class))
-        }
-    }
-}
-
-/// What to do about something that remains of an incident.
-pub const fn next_step_of(class: Option<RotationClass>, state: RemainingState) -> &'static str {
-    match state {
-        RemainingState::Exposed => begin(class),
-        RemainingState::Removed => "revoke it at its service, then accept it with the reason",
-        RemainingState::Draining => match class {
-            Some(RotationClass::DualKey) => {
-                "restart the pods that hold the old value, then delete the first key"
-            }
-            Some(RotationClass::SwitchOver) => {
-                "restart the pods that hold the old value, then lock the user they left"
-            }
-            Some(RotationClass::InPlaceReset) => {
-                "restart the pods that hold the old value: they fail until then"
-            }
-            Some(RotationClass::DeployBeforeRevoke) => {
-                "restart the pods that hold the old value, then revoke it"
-            }
-            None => "restart the pods that hold the old value, then revoke it",
-        },
-        RemainingState::Unknown => {
-            "find out which pods hold the old value; revoke it when none does, then accept it"
-        }
+        Roll::Drained(_) | Roll::None => String::new(),
     }
 }
 
 /// How a rotation begins.
-const fn begin(class: Option<RotationClass>) -> &'static str {
+pub const fn begin(class: Option<RotationClass>) -> &'static str {
     match class {
         Some(RotationClass::DualKey) => {
             "make a second key at the service and commit it; keep the first for now"
@@ -93,7 +74,7 @@ const fn then(class: Option<RotationClass>) -> &'static str {
 }
 
 /// What to do once it has.
-const fn revoke(class: Option<RotationClass>) -> &'static str {
+pub const fn revoke(class: Option<RotationClass>) -> &'static str {
     match class {
         Some(RotationClass::DualKey) => "delete the first key at the service now",
         Some(RotationClass::SwitchOver) => "lock the user that was left, or change its password, now",
@@ -201,17 +182,6 @@ mod tests {
         ];
         assert_says(&state(drained(), None), words);
         assert_eq!(next_step(Some(RotationClass::InPlaceReset), &state(drained(), None)), "");
-    }
-
-    #[test]
-    fn what_remains_of_an_incident_is_rotated_left_or_accepted() {
-        for class in CLASSES {
-            assert_eq!(next_step_of(class, RemainingState::Exposed), begin(class));
-            assert!(next_step_of(class, RemainingState::Draining).contains("restart the pods"));
-            for by_a_person in [RemainingState::Removed, RemainingState::Unknown] {
-                assert!(next_step_of(class, by_a_person).contains("then accept it"));
-            }
-        }
     }
 
     #[test]

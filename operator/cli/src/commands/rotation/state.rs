@@ -104,9 +104,14 @@ pub fn of(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> 
         not_served: not_served(object),
         rolled_back: is(object, ConditionType::RolledBack, "True"),
         due: key.and_then(|key| due(object.spec.rotation.as_ref(), key, now)),
-        // A value that replaced none has nothing before it that pods could hold or that could be revoked.
-        roll: key.filter(|key| key.replaced).map_or(Roll::None, |key| roll(object, key, now)),
+        roll: roll_of(object, key, now),
     }
+}
+
+/// Where the last change of one key stands. A value that replaced none has nothing before it that pods could hold or that
+/// could be revoked.
+pub fn roll_of(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> Roll {
+    key.filter(|key| key.replaced).map_or(Roll::None, |key| roll(object, key, now))
 }
 
 /// The reason of Ready=False at the present spec; a Secret that was served once is served all the same, so only what

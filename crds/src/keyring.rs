@@ -301,6 +301,9 @@ pub struct ReplicaStatus {
     /// The release that unsealed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsealed_by: Option<UnsealRecord>,
+    /// Why its keys may be swapped to disk; absent where they are locked in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_not_locked: Option<String>,
     /// When it seals itself, by the keyring's `sealAfter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::time")]

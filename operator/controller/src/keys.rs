@@ -1,9 +1,10 @@
 //! The keyrings as reconciles see them: which are open in this process, and what opens a namespace's documents.
 //!
 //! Holds the state machine of every keyring. `ceremony` feeds it events; namespace keys are derived on first use and
-//! dropped at every step, so that nothing derived outlives its keyring.
+//! dropped whenever a keyring's standing changes, so that nothing derived outlives its keyring.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{self, Discriminant};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::jiff::Timestamp;
@@ -58,7 +59,7 @@ impl Keys {
     /// key is left here, whatever becomes of the effects.
     pub fn step(&self, keyring: &str, event: Event) -> Vec<Effect> {
         let mut inner = self.lock();
-        inner.namespaces.clear();
+        let before = inner.standing(keyring);
         match &event {
             Event::ManifestSeen(_) => drop(inner.present.insert(keyring.to_owned())),
             Event::ManifestGone => drop(inner.present.remove(keyring)),
@@ -67,7 +68,15 @@ impl Keys {
         let state = inner.keyrings.remove(keyring).unwrap_or_default();
         let (state, effects) = state.step(event, Timestamp::now());
         inner.keyrings.insert(keyring.to_owned(), state);
+        if inner.standing(keyring) != before {
+            inner.namespaces.clear();
+        }
         effects
+    }
+
+    /// What others derive from: anything that changes it changes this.
+    pub fn standing(&self, keyring: &str) -> Standing {
+        self.lock().standing(keyring)
     }
 
     /// Looks at the state of one keyring.
@@ -101,6 +110,19 @@ impl Keys {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether its manifest is in the cluster, where it stands, and digest of the manifest that the keys in hand were opened at.
+pub type Standing = (bool, Option<(Discriminant<Phase>, Option<[u8; 32]>)>);
+
+impl Inner {
+    fn standing(&self, keyring: &str) -> Standing {
+        let state = self.keyrings.get(keyring).map(|state| {
+            let opened_at = state.keys().map(|open| *open.manifest().digest());
+            (mem::discriminant(state.phase()), opened_at)
+        });
+        (self.present.contains(keyring), state)
     }
 }
 

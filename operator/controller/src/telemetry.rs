@@ -93,6 +93,10 @@ pub struct Metrics {
     pub leads: Gauge<i64, AtomicI64>,
     /// Watches of pods that failed and have not been listed anew.
     pub pod_watches_interrupted: Gauge<i64, AtomicI64>,
+    /// Bytes of keys locked in memory.
+    pub locked_memory: Gauge<i64, AtomicI64>,
+    /// 1 while some keys could not be locked in memory.
+    pub memory_not_locked: Gauge<i64, AtomicI64>,
     /// Writes of Secrets.
     pub secret_writes: Counter<u64, AtomicU64>,
 }
@@ -122,6 +126,16 @@ impl Metrics {
             "pod_watches_interrupted",
             "Watches of pods that failed and are not back: no old value is newly said to be left meanwhile",
             metrics.pod_watches_interrupted.clone(),
+        );
+        registry.register(
+            "locked_memory_bytes",
+            "Memory of keys that cannot be swapped out",
+            metrics.locked_memory.clone(),
+        );
+        registry.register(
+            "memory_not_locked",
+            "1 while keys are in memory that may be swapped to disk",
+            metrics.memory_not_locked.clone(),
         );
         registry.register("secret_writes", "Secrets written", metrics.secret_writes.clone());
         (metrics, registry)

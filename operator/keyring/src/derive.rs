@@ -11,10 +11,11 @@ use hkdf::Hkdf;
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::bytes::prefix;
 use crate::id::KeyringId;
+use crate::locked::Locked;
 use crate::master::MasterKey;
 use crate::scrub::scrubbed;
 
@@ -68,7 +69,7 @@ impl fmt::Debug for NamespaceIdentity {
 }
 
 /// Key of the digests by which a namespace's plaintexts are compared without being kept.
-pub struct DigestKey(Secret);
+pub struct DigestKey(Locked);
 
 impl DigestKey {
     /// The digest key of `namespace` (an RFC 1123 label).
@@ -118,26 +119,10 @@ pub(crate) fn wrapping_identity(
     age_identity(master, id, &[PREVIOUS_LABEL])
 }
 
-/// 32 derived bytes in one box.
-struct Secret(Box<[u8; 32]>);
-
-impl Secret {
-    fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-fn expand(master: &MasterKey, id: &KeyringId, info: &[&[u8]]) -> Result<Secret, DeriveError> {
-    let mut secret = Secret(Box::new([0; 32]));
+fn expand(master: &MasterKey, id: &KeyringId, info: &[&[u8]]) -> Result<Locked, DeriveError> {
+    let mut secret = Locked::zeroed();
     scrubbed(|| {
-        Hkdf::<Sha256>::new(Some(id.as_bytes()), master.expose())
-            .expand_multi_info(info, secret.0.as_mut_slice())
+        Hkdf::<Sha256>::new(Some(id.as_bytes()), master.expose()).expand_multi_info(info, secret.expose_mut())
     })
     .map_err(|_| DeriveError::Library("a key"))?;
     Ok(secret)

@@ -12,6 +12,7 @@ mod canonical;
 pub mod derive;
 pub mod holder;
 pub mod id;
+pub mod locked;
 pub mod manifest;
 pub mod master;
 pub mod open;

@@ -1,10 +1,11 @@
-//! The master key of one key generation: 32 random bytes, in one heap box from birth to zeroization.
+//! The master key of one key generation: 32 random bytes, in one place from birth to zeroization.
 
 use std::fmt;
 
 use rand_core::{OsRng, RngCore};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+
+use crate::locked::Locked;
 
 /// Length of a master key in bytes.
 pub const MASTER_KEY_BYTES: usize = 32;
@@ -12,53 +13,47 @@ pub const MASTER_KEY_BYTES: usize = 32;
 /// A master key. Moving it moves a pointer; its bytes stay in one place and are overwritten on drop.
 ///
 /// No `Clone`, no `PartialEq`, no serialisation: the few places that need one of them say so by name.
-pub struct MasterKey(Box<[u8; MASTER_KEY_BYTES]>);
+pub struct MasterKey(Locked);
 
 impl MasterKey {
     /// A fresh master from the operating system's generator.
     pub fn generate() -> Self {
         let mut key = Self::zeroed();
-        OsRng.fill_bytes(key.0.as_mut_slice());
+        OsRng.fill_bytes(key.expose_mut());
         key
     }
 
     /// A master whose bytes `fill` writes in place; an error of `fill` is returned and the buffer zeroized.
     pub fn fill_with<E>(fill: impl FnOnce(&mut [u8; MASTER_KEY_BYTES]) -> Result<(), E>) -> Result<Self, E> {
         let mut key = Self::zeroed();
-        fill(&mut key.0)?;
+        fill(key.expose_mut())?;
         Ok(key)
     }
 
     /// A second box with the same bytes, for an operation that consumes its input (sealing in place).
     pub fn duplicate(&self) -> Self {
         let mut key = Self::zeroed();
-        key.0.copy_from_slice(self.0.as_slice());
+        key.expose_mut().copy_from_slice(self.expose());
         key
     }
 
     /// Whether both hold the same bytes, in constant time.
     pub fn equals_in_constant_time(&self, other: &Self) -> bool {
-        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+        self.expose().ct_eq(other.expose()).into()
     }
 
     /// The bytes, for derivation and sealing inside this crate.
     pub(crate) fn expose(&self) -> &[u8; MASTER_KEY_BYTES] {
-        &self.0
+        self.0.expose()
     }
 
     /// The bytes, for encryption and decryption in place inside this crate.
     pub(crate) fn expose_mut(&mut self) -> &mut [u8; MASTER_KEY_BYTES] {
-        &mut self.0
+        self.0.expose_mut()
     }
 
     pub(crate) fn zeroed() -> Self {
-        Self(Box::new([0; MASTER_KEY_BYTES]))
-    }
-}
-
-impl Drop for MasterKey {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        Self(Locked::zeroed())
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 
 use rand_core::{OsRng, RngCore};
 use touchseal_crds::unseal_request::{Release, ShareRelease};
-use zeroize::Zeroize;
 
 use crate::id::KeyringId;
+use crate::locked::Locked;
 use crate::manifest::VerifiedManifest;
 use crate::master::MasterKey;
 use crate::release::{self, Offer, ReleaseError};
@@ -15,20 +15,20 @@ use crate::share::Share;
 
 const NONCE_BYTES: usize = 16;
 
-/// An ephemeral X25519 key pair and nonce. The secret stays in one box and is zeroized on drop.
+/// An ephemeral X25519 key pair and nonce. The secret stays in one place and is zeroized on drop.
 pub struct Session {
-    secret: Box<[u8; 32]>,
+    secret: Locked,
     offer: Offer,
 }
 
 impl Session {
     /// A fresh session.
     pub fn generate() -> Self {
-        let mut secret = Box::new([0; 32]);
-        OsRng.fill_bytes(secret.as_mut_slice());
+        let mut secret = Locked::zeroed();
+        OsRng.fill_bytes(secret.expose_mut());
         let mut nonce = [0; NONCE_BYTES];
         OsRng.fill_bytes(&mut nonce);
-        let offer = Offer::new(release::session_public_key(&secret), hex::encode(nonce));
+        let offer = Offer::new(release::session_public_key(secret.expose()), hex::encode(nonce));
         Self { secret, offer }
     }
 
@@ -58,7 +58,7 @@ impl Session {
         manifest: &VerifiedManifest,
         release: &Release,
     ) -> Result<MasterKey, ReleaseError> {
-        release::open_release(&self.secret, &self.offer, manifest, release)
+        release::open_release(self.secret.expose(), &self.offer, manifest, release)
     }
 
     /// The share inside a share's release, if it is the one the manifest commits to.
@@ -67,13 +67,7 @@ impl Session {
         manifest: &VerifiedManifest,
         release: &ShareRelease,
     ) -> Result<Share, ReleaseError> {
-        release::open_share(&self.secret, &self.offer, manifest, release)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.secret.zeroize();
+        release::open_share(self.secret.expose(), &self.offer, manifest, release)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 
 use touchseal_rig::cluster::{Cluster, StandInPod};
 use touchseal_rig::poll::eventually;
@@ -60,8 +61,30 @@ impl Operator {
         kubeconfig: &Path,
         flags: &[&str],
     ) -> Operator {
+        let command = process::command(binaries::operator());
+        Operator::launch(cluster, namespace, pod, kubeconfig, command, flags)
+    }
+
+    /// Starts one that may lock no memory: without capabilities, and with a limit of nothing.
+    pub fn start_without_locked_memory(cluster: &Cluster, namespace: &str, name: &str) -> Operator {
+        let pod = cluster.stand_in_pod(namespace, "touchseal-operator", name).unwrap();
+        let kubeconfig =
+            cluster.kubeconfig_for_service_account(namespace, "touchseal-operator", Some(&pod)).unwrap();
+        let mut command = process::command("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--", "prlimit", "--memlock=0", "--"]);
+        command.arg(binaries::operator());
+        Operator::launch(cluster, namespace, pod, &kubeconfig, command, &[])
+    }
+
+    fn launch(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: StandInPod,
+        kubeconfig: &Path,
+        mut command: Command,
+        flags: &[&str],
+    ) -> Operator {
         let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
-        let mut command = process::command(binaries::operator());
         command
             .arg("--kubeconfig")
             .arg(kubeconfig)

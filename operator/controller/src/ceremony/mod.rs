@@ -23,7 +23,7 @@ use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
 use touchseal_keyring::State;
 use touchseal_keyring::state::{Effect, Event};
-use touchseal_keyring::{Fingerprint, Pin, manifest};
+use touchseal_keyring::{Fingerprint, Pin, locked, manifest};
 
 use crate::events::Events;
 use crate::http::Readiness;
@@ -386,12 +386,28 @@ impl Desk {
 
     /// What waits for nothing but time. The leader takes replicas whose pod is gone out of the Keyrings' statuses.
     fn tick(&mut self) {
+        self.watch_memory();
         self.seal_in_time();
         self.hand_over();
         if self.outdated && self.keyrings_listed && self.ceremony.leadership.leads() {
             self.outdated = false;
             let queues = self.present.iter().filter_map(|keyring| self.queues.get(keyring));
             queues.for_each(|queue| drop(queue.send(effects::Job::Report)));
+        }
+    }
+
+    /// Says once that keys could not be locked in memory; it goes on.
+    fn watch_memory(&self) {
+        let metrics = &self.ceremony.metrics;
+        let locked::Locking { bytes, trouble } = locked::state();
+        metrics.locked_memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        if let Some(problem) = trouble
+            && metrics.memory_not_locked.set(1) == 0
+        {
+            tracing::warn!(
+                problem,
+                "keys cannot be locked in memory and may be swapped to disk: raise the limit of locked memory, or turn swap off"
+            );
         }
     }
 
@@ -420,17 +436,10 @@ impl Desk {
     /// One event: it takes effect now, its effects are queued.
     fn feed(&mut self, keyring: &str, event: Event) {
         let keys = &self.ceremony.keys;
-        // What others derive from: where it stands, and the manifest that the keys in hand were opened at.
-        let standing = |keys: &Keys| {
-            keys.look(keyring, |state| {
-                let opened_at = state.keys().map(|open| *open.manifest().digest());
-                (std::mem::discriminant(state.phase()), opened_at)
-            })
-        };
-        let before = standing(keys);
+        let before = keys.standing(keyring);
         let handled = keys.look(keyring, |state| state.handled_seal_marker().map(str::to_owned));
         let effects = keys.step(keyring, event);
-        if before != standing(keys) {
+        if before != keys.standing(keyring) {
             self.ceremony.keys_changed.send_modify(|tick| *tick += 1);
         }
         let marked = handled != keys.look(keyring, |state| state.handled_seal_marker().map(str::to_owned));

@@ -15,8 +15,8 @@ use serde_json::json;
 use touchseal_crds::keyring::{HolderRecord, ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
-use touchseal_keyring::State;
 use touchseal_keyring::state::{Phase, SealedBecause, Tampered};
+use touchseal_keyring::{State, locked};
 use touchseal_plan::conditions::{self, Say};
 
 use super::Ceremony;
@@ -89,6 +89,7 @@ fn own(state: &State, pod: &str) -> Own {
             at: since,
             with: by.with.clone(),
         }),
+        memory_not_locked: locked::state().trouble,
         seals_at: state.seals_at().map(seconds),
         last_handled_seal_request: state.handled_seal_marker().map(str::to_owned),
     };
@@ -197,6 +198,7 @@ mod tests {
                     at: since,
                     with: Vec::new(),
                 }),
+                memory_not_locked: None,
                 seals_at: None,
                 last_handled_seal_request: None,
             },

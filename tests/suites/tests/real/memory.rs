@@ -11,7 +11,7 @@ use touchseal_rig::poll::eventually;
 use touchseal_rig::process;
 use touchseal_rig::scratch::Scratch;
 use touchseal_suites::search::{derived, find, secret_of};
-use touchseal_suites::{DEADLINE, Needle, Operator, SoftHolder, World, binaries};
+use touchseal_suites::{DEADLINE, Laptop, Needle, Operator, SoftHolder, World, binaries};
 
 /// How many EncryptedSecrets are reconciled just before the keys are dropped.
 const BUSY: usize = 30;
@@ -139,6 +139,58 @@ fn memory_is_kept_from_dumps_and_from_other_processes() {
     eventually(DEADLINE, "the neighbour to be readable", || reads(neighbour.pid())).unwrap();
     assert!(!reads(operator.pid()), "the operator's memory is open to other processes of its user");
     assert!(operator.exited().is_none(), "nothing can be said of an operator that ended");
+}
+
+/// Kilobytes of memory that the kernel may not swap out.
+fn locked(operator: &Operator) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", operator.process.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn keys_are_locked_in_memory_where_the_limit_allows_it_and_told_where_not() {
+    let mut world = World::new("locked");
+    let master: [u8; 32] = rand::random();
+    let (spec, open) = SoftHolder::generate("alice", 1).create_keyring_of(&master);
+    world.apply_keyring("prod", &spec);
+    let operator = world.operator();
+    world.unseal("prod", &open, 1);
+    assert!(locked(&operator) >= 4, "{} kB", locked(&operator));
+
+    // The master lies on the page that is locked, and nowhere else.
+    let found = operator.memory_holds(&master);
+    assert_eq!(found.len(), 1, "{found:x?}");
+    let smaps = fs::read_to_string(format!("/proc/{}/smaps", operator.process.pid())).unwrap();
+    assert!(is_locked(&smaps, found[0]), "{:x} is not in locked memory", found[0]);
+    eventually(DEADLINE, "the metric", || operator.metrics().contains("touchseal_memory_not_locked 0"))
+        .unwrap();
+
+    let powerless = Operator::start_without_locked_memory(&world.cluster, &world.system, "powerless");
+    world.wait_for_replicas("prod", 2);
+    assert_eq!(locked(&powerless), 0);
+    eventually(DEADLINE, "the metric", || powerless.metrics().contains("touchseal_memory_not_locked 1"))
+        .unwrap();
+    assert!(powerless.process.log().contains("cannot be locked in memory"));
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let said = laptop.run_plain(&["doctor", "--operator-namespace", &world.system]);
+    let told = "prod: keys are not locked in the memory of powerless";
+    assert!(said.out.contains(told), "{}", said.out);
+}
+
+/// Whether an address lies in a region that is locked as a whole.
+fn is_locked(smaps: &str, address: u64) -> bool {
+    let mut inside = false;
+    for line in smaps.lines() {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        if let Some((from, to)) = first.split_once('-') {
+            let (from, to) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16));
+            inside = matches!((from, to), (Ok(from), Ok(to)) if (from..to).contains(&address));
+        } else if inside && first == "Locked:" {
+            return line.split_whitespace().nth(1).is_some_and(|size| size != "0");
+        }
+    }
+    false
 }
 
 /// Changes every one of many EncryptedSecrets and waits until all are served.

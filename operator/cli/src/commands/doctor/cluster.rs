@@ -1,6 +1,6 @@
 //! Cluster, rights, operator and keyrings.
 
-use touchseal_crds::names;
+use touchseal_crds::{Keyring, names};
 use touchseal_keyring::{VerifiedManifest, manifest};
 
 use super::check::Check;
@@ -156,19 +156,30 @@ fn keyrings(cluster: &Cluster) -> Vec<Check> {
         let next = "touchseal keyring create NAME --holder YOU, then kubectl apply -f NAME.keyring.yaml";
         return vec![Check::warn("keyring", "there is no keyring on this cluster", next)];
     }
-    listed
-        .iter()
-        .map(|object| {
-            let name = object.metadata.name.clone().unwrap_or_default();
-            match manifest::verify(&object.spec) {
-                Ok(verified) => keyring(&name, &verified),
-                Err(error) => {
-                    let error = crate::commands::keyring::ClusterKeyringError::Invalid(name, error);
-                    Check::failed("keyring", &Failure::from(error))
-                }
+    let unlocked = listed.iter().filter_map(unlocked);
+    let all = listed.iter().map(|object| {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        match manifest::verify(&object.spec) {
+            Ok(verified) => keyring(&name, &verified),
+            Err(error) => {
+                let error = crate::commands::keyring::ClusterKeyringError::Invalid(name, error);
+                Check::failed("keyring", &Failure::from(error))
             }
-        })
-        .collect()
+        }
+    });
+    all.chain(unlocked).collect()
+}
+
+/// Replicas whose keys a node may write to its swap.
+fn unlocked(object: &Keyring) -> Option<Check> {
+    let replicas = object.status.iter().flat_map(|status| &status.replicas);
+    let (pods, why): (Vec<_>, Vec<_>) =
+        replicas.filter_map(|r| Some((r.pod.as_str(), r.memory_not_locked.as_deref()?))).unzip();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    why.first().map(|why| {
+        let finding = format!("{name}: keys are not locked in the memory of {}: {why}", pods.join(", "));
+        Check::warn("memory", finding, "raise the limit of locked memory of the operator's container (RLIMIT_MEMLOCK), or turn swap off on its nodes")
+    })
 }
 
 #[cfg(test)]
@@ -181,6 +192,20 @@ mod tests {
     fn every_kind_there_is_is_looked_for() {
         let all = touchseal_crds::all().into_iter().map(|(_, kind)| kind.spec.names.plural);
         assert_eq!(all.collect::<Vec<_>>(), KINDS);
+    }
+
+    #[test]
+    fn keys_that_may_be_swapped_out_are_told_with_their_pods() {
+        let (spec, _) =
+            manifest::create(vec![crate::card::testing::holder("anna", 1)], "2026-01-01T00:00:00Z").unwrap();
+        let mut keyring = Keyring::new("main", spec);
+        assert_eq!(unlocked(&keyring), None);
+        let replica = |pod: &str, why: Option<&str>| serde_json::json!({ "pod": pod, "state": "Sealed", "since": "2026-01-01T00:00:00Z", "memoryNotLocked": why });
+        let replicas = [replica("a", None), replica("b", Some("no memory"))];
+        keyring.status = serde_json::from_value(serde_json::json!({ "replicas": replicas })).unwrap();
+        let check = unlocked(&keyring).unwrap();
+        assert_eq!(check.level, Level::Warn);
+        assert_eq!(check.finding, "main: keys are not locked in the memory of b: no memory");
     }
 
     #[test]

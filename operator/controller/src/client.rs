@@ -4,12 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::{BoxError, Service};
 
 use crate::args::Args;
+use crate::clock::{API_SERVER, Clock};
 
 /// Longest wait for the head of an answer. Also of a watch's: the API server sends it before the first event.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -33,35 +35,44 @@ pub async fn connect(args: &Args) -> Result<Client, String> {
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config).map_err(|e| e.to_string())?;
-    Ok(builder.with_layer(&tower::layer::layer_fn(|inner| Answered { inner, within: ANSWER })).build())
+    Ok(builder
+        .with_layer(&tower::layer::layer_fn(|inner| Answered { inner, within: ANSWER, clock: &API_SERVER }))
+        .build())
 }
 
-/// Gives up on a request whose answer does not begin in time.
+/// Gives up on a request whose answer does not begin in time, and tells the clock what time it was there.
 struct Answered<S> {
     inner: S,
     within: Duration,
+    clock: &'static Clock,
 }
 
 type Request = http::Request<Body>;
-type Answer<R> = Pin<Box<dyn Future<Output = Result<R, BoxError>> + Send>>;
+type Response<B> = http::Response<B>;
+type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
 
-impl<S> Service<Request> for Answered<S>
+impl<S, B> Service<Request> for Answered<S>
 where
-    S: Service<Request>,
+    S: Service<Request, Response = Response<B>>,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = Answer<S::Response>;
+    type Future = Answer<B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
+        let (sent, clock) = (Timestamp::now(), self.clock);
         let answer = tokio::time::timeout(self.within, self.inner.call(request));
-        Box::pin(async move { answer.await.map_err(|_| "no answer in time")?.map_err(Into::into) })
+        Box::pin(async move {
+            let answer = answer.await.map_err(|_| "no answer in time")?.map_err(Into::into)?;
+            clock.heard(answer.headers(), sent);
+            Ok(answer)
+        })
     }
 }
 
@@ -73,16 +84,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_took_a_request_and_says_nothing_is_given_up_on() {
-        let silent = tower::service_fn(|_: Request| std::future::pending::<Result<(), Infallible>>());
-        let mut service = Answered { inner: silent, within: Duration::from_millis(20) };
+        let silent =
+            tower::service_fn(|_: Request| std::future::pending::<Result<Response<()>, Infallible>>());
+        let mut service = Answered { inner: silent, within: Duration::from_millis(20), clock: &API_SERVER };
         let error = service.call(Request::new(Body::empty())).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer in time");
     }
 
     #[tokio::test]
-    async fn an_answer_passes() {
-        let quick = tower::service_fn(|_: Request| std::future::ready(Ok::<_, Infallible>(7)));
-        let mut service = Answered { inner: quick, within: Duration::from_secs(5) };
-        assert_eq!(service.call(Request::new(Body::empty())).await.unwrap(), 7);
+    async fn an_answer_passes_and_its_date_is_heard() {
+        static CLOCK: Clock = Clock::new();
+        let quick = tower::service_fn(|_: Request| {
+            let mut answer = Response::new(7);
+            let date = http::HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+            answer.headers_mut().insert(http::header::DATE, date);
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let mut service = Answered { inner: quick, within: Duration::from_secs(5), clock: &CLOCK };
+        assert_eq!(service.call(Request::new(Body::empty())).await.unwrap().into_body(), 7);
+        assert!(CLOCK.now().to_string().starts_with("1994-11-06T"), "{}", CLOCK.now());
     }
 }

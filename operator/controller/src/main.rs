@@ -6,6 +6,7 @@ mod beside;
 mod census;
 mod ceremony;
 mod client;
+mod clock;
 mod context;
 mod desk;
 mod echoes;

@@ -11,6 +11,7 @@ use touchseal_crds::EncryptedSecret;
 use touchseal_plan::{Observed, decide};
 
 use crate::apply::{self, ApplyError, Material};
+use crate::clock;
 use crate::context::Context;
 use crate::ledger::LedgerError;
 use crate::observe::{self, ObserveError};
@@ -76,7 +77,7 @@ pub async fn reconcile(
 
 /// How long until `time`, seldom more than that: a moment may have passed since it was decided on.
 fn until(time: &Time) -> Duration {
-    let left = time.0.duration_since(Timestamp::now());
+    let left = time.0.duration_since(clock::now());
     Duration::try_from(left).unwrap_or_default().clamp(MIN_WAIT, MAX_WAIT)
 }
 
@@ -103,6 +104,6 @@ pub fn on_error(object: Arc<EncryptedSecret>, error: &ReconcileError, context: A
 
 /// Now, as the API server writes it: seconds that have begun.
 pub fn now() -> Time {
-    let now = Timestamp::now();
+    let now = clock::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

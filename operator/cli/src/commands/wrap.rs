@@ -2,6 +2,7 @@
 //! ciphertext: a file that is not is refused.
 
 mod read;
+mod update;
 
 use std::path::PathBuf;
 
@@ -22,8 +23,11 @@ pub struct WrapArgs {
     #[arg(value_name = "FILE", required = true, num_args = 1..=16)]
     files: Vec<PathBuf>,
     /// Name of the EncryptedSecret, and of its Secret
-    #[arg(long, value_name = "NAME")]
-    name: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "update")]
+    name: Option<String>,
+    /// Put the files into this manifest, in the place of the documents named as they are; all else in it stays as it is
+    #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["name", "format", "mapping", "key", "paths", "secret_type", "retain"])]
+    update: Option<PathBuf>,
     /// Format of the files; default: by their names
     #[arg(long, value_enum)]
     format: Option<FormatChoice>,
@@ -101,6 +105,10 @@ impl Explain for WrapError {
 
 /// Runs it.
 pub fn run(args: &WrapArgs, global: &Global) -> Result<(), Failure> {
+    if let Some(manifest) = &args.update {
+        output::allow(global.output, &[])?;
+        return update::update(manifest, &args.files, global.namespace.as_deref());
+    }
     output::allow(global.output, &[Format::Json, Format::Yaml])?;
     check(args)?;
     let documents = args.files.iter().map(|file| document(args, file)).collect::<Result<Vec<_>, _>>()?;
@@ -111,8 +119,8 @@ pub fn run(args: &WrapArgs, global: &Global) -> Result<(), Failure> {
 }
 
 fn check(args: &WrapArgs) -> Result<(), WrapError> {
-    if !is_object_name(&args.name) {
-        return Err(WrapError::Name(args.name.clone()));
+    if let Some(bad) = args.name.as_ref().filter(|name| !is_object_name(name)) {
+        return Err(WrapError::Name(bad.clone()));
     }
     if args.key.is_some() && args.mapping != Some(MappingChoice::File) {
         return Err(WrapError::KeyAlone);

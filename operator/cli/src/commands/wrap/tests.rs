@@ -64,3 +64,25 @@ fn secret_keys_are_those_kubernetes_takes() {
         assert!(!is_secret_key(bad), "{bad}");
     }
 }
+
+#[test]
+fn a_new_version_goes_into_its_manifest_and_nothing_else_of_that_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli/wrap.in");
+    let (manifest, file) = (folder.path().join("app.esec.yaml"), folder.path().join("app.yaml"));
+    let before = std::fs::read_to_string(from.join("app.esec.yaml")).unwrap();
+    let sops = std::fs::read_to_string(from.join("app.yaml")).unwrap();
+    let newer = sops.replace("version: 3.11.0", "version: 3.12.0");
+    assert_ne!(sops, newer);
+    std::fs::write(&manifest, &before).unwrap();
+    std::fs::write(&file, &newer).unwrap();
+    update::update(&manifest, std::slice::from_ref(&file), Some("shop")).unwrap();
+    let after = std::fs::read_to_string(&manifest).unwrap();
+    assert_eq!(after, before.replace("version: 3.11.0", "version: 3.12.0"));
+    assert!(after.contains("# The database team") && after.contains("maxAge: 90d"));
+
+    // What is no sops document, or of another format, never gets in.
+    std::fs::write(&file, "password: plain\n").unwrap();
+    assert!(update::update(&manifest, &[file], None).is_err());
+    assert_eq!(std::fs::read_to_string(&manifest).unwrap(), after);
+}

@@ -60,7 +60,7 @@ pub struct Global {
     /// Path to the kubeconfig file
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Namespace of documents that do not say, of the manifest that wrap makes, or of the secrets that status shows (default: all)
+    /// Namespace of documents that do not say, of the manifest that wrap makes, or of the secrets that are shown (default: all) or waited for (default: the context's)
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// How long one request to the API server may take; 0 means for ever

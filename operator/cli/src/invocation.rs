@@ -89,12 +89,18 @@ fn usage(error: &clap::Error) -> Result<(), Failure> {
             let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let mut what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let mut hint = "see --help".to_owned();
+            let mut in_usage = false;
             for line in lines {
                 if let Some(tip) = line.strip_prefix("tip: ") {
                     hint = tip.to_owned();
                 } else if let Some(usage) = line.strip_prefix("Usage: ") {
                     hint = format!("{hint}; usage: {usage}");
-                } else if !line.starts_with("For more information") {
+                    in_usage = true;
+                } else if line.starts_with("For more information") {
+                    break;
+                } else if in_usage {
+                    hint = format!("{hint}, or {line}");
+                } else {
                     what = format!("{what} {line}");
                 }
             }
@@ -148,5 +154,23 @@ mod tests {
         assert_eq!(failure.exit(), Exit::Usage);
         assert_eq!(failure.what(), "unexpected argument '--serail' found");
         assert!(failure.hint().contains("--serial"), "{}", failure.hint());
+        let failure = run(Name::Own, vec!["rotation".into(), "bogus".into()]).unwrap_err();
+        assert_eq!(failure.what(), "unrecognized subcommand 'bogus'");
+        let both = "usage: touchseal rotation [OPTIONS], or touchseal rotation <COMMAND>";
+        assert!(failure.hint().ends_with(both), "{}", failure.hint());
+    }
+
+    #[test]
+    fn secret_generations_count_from_1() {
+        for number in ["0", "-1"] {
+            let failure = run(
+                Name::Own,
+                ["rotation", "wait", "app", "--generation", number].map(OsString::from).to_vec(),
+            );
+            let failure = failure.unwrap_err();
+            assert_eq!(failure.exit(), Exit::Usage);
+            assert!(failure.what().contains("not in 1.."), "{}", failure.what());
+            assert!(!failure.hint().contains("-- -1"), "{}", failure.hint());
+        }
     }
 }

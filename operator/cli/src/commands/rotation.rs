@@ -67,7 +67,7 @@ fn table(args: &TableArgs, global: &Global) -> Result<(), Failure> {
     match global.output {
         Format::Table => output::print(&view::text(&rows, now, false)),
         Format::Wide => output::print(&view::text(&rows, now, true)),
-        Format::Name => output::print(&view::names(&rows)),
+        Format::Name => output::print(&view::names(&rows, global.namespace.as_deref())),
         format => output::print(&output::machine(format, &rows)?),
     }
 }

@@ -46,14 +46,14 @@ fn counts(rows: &[Row]) -> String {
             "keys whose old value is still in use",
             Tone::Amber,
         ),
-        (rows.iter().filter(|row| may_revoke(row)).count(), "old values that may be revoked", Tone::Green),
+        (
+            rows.iter().filter(|row| row.may_be_revoked()).count(),
+            "old values that may be revoked",
+            Tone::Green,
+        ),
         (count(&[Word::NotServed, Word::RolledBack]), "not served as asked", Tone::Red),
         (ageless, "keys without a longest age", Tone::Blue),
     ])
-}
-
-fn may_revoke(row: &Row) -> bool {
-    row.state == Word::Drained && !row.next_step.is_empty()
 }
 
 const fn tone(word: Word) -> Tone {

@@ -6,40 +6,73 @@ use super::state::{Due, Leave, Roll, State};
 
 /// One line, without a capital and a full stop; empty when there is nothing to do.
 pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
-    if let Some(reason) = &state.not_served {
-        return format!("not served ({reason}): see kubectl describe esec");
+    match state.not_served.as_deref() {
+        Some("Sealed") => return "not served (Sealed): touchseal unseal".to_owned(),
+        Some(reason) => return format!("not served ({reason}): see kubectl describe esec"),
+        None => {}
     }
     if state.rolled_back {
-        return "an older document is served: commit the newest one, or encrypt this one anew".to_owned();
+        return "an older document is served: commit the newest one, or encrypt this one anew; revoke nothing before"
+            .to_owned();
     }
-    match (&state.roll, state.due) {
-        (Roll::Draining { .. } | Roll::Refreshing | Roll::Unknown, _) => under_way(class, &state.roll),
-        (Roll::Drained(_), None) => revoke(class).to_owned(),
-        (Roll::None, None) => String::new(),
-        (Roll::Drained(_) | Roll::None, Some(due)) => {
-            let when = if due == Due::Overdue { "overdue" } else { "due soon" };
-            format!("{when}: {}", begin(class))
+    match &state.roll {
+        Roll::Draining { .. } | Roll::Refreshing | Roll::Unknown => {
+            waits(&state.roll, &last_step(class, state))
+        }
+        // One rotation is brought to its end before the next one begins.
+        Roll::Drained(_) | Roll::None => {
+            let next = state.due.map(|due| {
+                let when = if due == Due::Overdue { "overdue" } else { "due soon" };
+                format!("{when}: {}", begin(class))
+            });
+            let steps: Vec<String> = revocable(class, state).into_iter().chain(next).collect();
+            steps.join("; then ")
         }
     }
 }
 
+/// What may be revoked now, as a step; None where there is nothing.
+pub fn revocable(class: Option<RotationClass>, state: &State) -> Option<String> {
+    let is_left = matches!(state.roll, Roll::Drained(_)) && state.not_served.is_none() && !state.rolled_back;
+    let step = match &state.only {
+        Some(only) if class != Some(RotationClass::InPlaceReset) => revoke_only(only),
+        _ => revoke(class).to_owned(),
+    };
+    Some(step).filter(|step| is_left && !step.is_empty())
+}
+
+fn last_step(class: Option<RotationClass>, state: &State) -> String {
+    match &state.only {
+        Some(only) if class != Some(RotationClass::InPlaceReset) => format!("then {}", revoke_only(only)),
+        _ => then(class).to_owned(),
+    }
+}
+
+fn revoke_only(only: &str) -> String {
+    format!("revoke only {only}: the value in use was served before")
+}
+
 /// What a rotation that is under way waits for; empty for one that is not.
 pub fn under_way(class: Option<RotationClass>, roll: &Roll) -> String {
+    waits(roll, then(class))
+}
+
+fn waits(roll: &Roll, then: &str) -> String {
     match roll {
         Roll::Draining { pods, leave } => {
-            let who = match pods {
-                0 => "pods hold".to_owned(),
-                1 => "1 pod holds".to_owned(),
-                many => format!("{many} pods hold"),
+            let (who, their, them) = match pods {
+                0 => ("pods hold".to_owned(), "their", "them"),
+                1 => ("1 pod holds".to_owned(), "its", "it"),
+                many => (format!("{many} pods hold"), "their", "them"),
             };
             let how = match leave {
-                Leave::Rollout => "wait for their restart".to_owned(),
-                Leave::Restart => "restart them".to_owned(),
-                Leave::PointAt(name) => format!("point their pod templates at Secret {name}"),
+                Leave::Rollout => format!("wait for {their} restart"),
+                Leave::Restart => format!("restart {them}"),
+                Leave::PointAt(name) => format!("point {their} pod template at Secret {name}"),
             };
-            format!("{who} the old value: {how}, {}", then(class))
+            format!("{who} the old value: {how}, {then}")
         }
-        Roll::Refreshing => format!("mounted files are being refreshed: wait, {}", then(class)),
+        Roll::Refreshing => format!("mounted files are being refreshed: wait, {then}"),
         Roll::Unknown => {
             "nobody knows which pods hold the old value: let the operator list and watch pods, or look yourself".to_owned()
         }
@@ -66,8 +99,8 @@ pub const fn begin(class: Option<RotationClass>) -> &'static str {
 const fn then(class: Option<RotationClass>) -> &'static str {
     match class {
         Some(RotationClass::DualKey) => "then delete the first key",
-        Some(RotationClass::SwitchOver) => "then lock the user they left",
-        Some(RotationClass::InPlaceReset) => "they fail until then",
+        Some(RotationClass::SwitchOver) => "then lock the user that was left",
+        Some(RotationClass::InPlaceReset) => "consumers fail until then",
         Some(RotationClass::DeployBeforeRevoke) => "only then revoke the old one",
         None => "then revoke the old value",
     }
@@ -123,11 +156,14 @@ mod tests {
     #[test]
     fn a_rotation_that_is_due_begins_as_its_kind_asks() {
         let begins = ["second key", "idle user", "reset it", "issue the new one", "make a new value"];
-        for roll in [Roll::None, drained()] {
-            for (due, when) in [(Due::Soon, "due soon: "), (Due::Overdue, "overdue: ")] {
-                assert_says(&state(roll.clone(), Some(due)), begins);
-                assert!(next_step(None, &state(roll.clone(), Some(due))).starts_with(when));
-            }
+        for (due, when) in [(Due::Soon, "due soon: "), (Due::Overdue, "overdue: ")] {
+            assert_says(&state(Roll::None, Some(due)), begins);
+            assert!(next_step(None, &state(Roll::None, Some(due))).starts_with(when));
+            // Not before the one before it has ended.
+            assert_says(&state(drained(), Some(due)), begins);
+            let said = CLASSES.map(|class| next_step(class, &state(drained(), Some(due))));
+            let first = format!("delete the first key at the service now; then {when}make a second key");
+            assert!(said[0].starts_with(&first) && said[2].starts_with(when), "{said:?}");
         }
     }
 
@@ -136,7 +172,7 @@ mod tests {
         let ends = [
             "delete the first key",
             "lock the user",
-            "they fail",
+            "consumers fail",
             "only then revoke",
             "then revoke the old value",
         ];
@@ -146,18 +182,38 @@ mod tests {
         }
         let said = |pods, leave| next_step(None, &state(Roll::Draining { pods, leave }, None));
         for (pods, leave, wanted) in [
-            (1, Leave::Restart, "1 pod holds the old value: restart"),
-            (2, Leave::Restart, "2 pods hold the old value: restart"),
+            (1, Leave::Restart, "1 pod holds the old value: restart it, then"),
+            (1, Leave::Rollout, "1 pod holds the old value: wait for its restart, then"),
+            (2, Leave::Restart, "2 pods hold the old value: restart them, then"),
             (2, Leave::Rollout, "2 pods hold the old value: wait for their restart"),
             (
                 2,
                 Leave::PointAt("db-g2".to_owned()),
-                "2 pods hold the old value: point their pod templates at Secret db-g2, then",
+                "2 pods hold the old value: point their pod template at Secret db-g2, then",
             ),
         ] {
             let said = said(pods, leave);
             assert!(said.starts_with(wanted), "{said}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_in_use_again_is_not_the_old_one() {
+        let only = Some("what generation 4 held".to_owned());
+        for class in CLASSES.into_iter().filter(|class| *class != Some(RotationClass::InPlaceReset)) {
+            for roll in [drained(), Roll::Refreshing, Roll::Draining { pods: 1, leave: Leave::Restart }] {
+                let said = next_step(class, &State { only: only.clone(), ..state(roll, None) });
+                let end = "revoke only what generation 4 held: the value in use was served before";
+                assert!(
+                    said.ends_with(end) && !said.contains("first key") && !said.contains("lock"),
+                    "{said}"
+                );
+            }
+        }
+        let back = State { rolled_back: true, ..state(drained(), None) };
+        assert!(next_step(None, &back).ends_with("revoke nothing before"));
+        assert_eq!(revocable(None, &back), None);
+        assert!(revocable(None, &state(drained(), Some(Due::Overdue))).is_some());
     }
 
     #[test]
@@ -197,6 +253,8 @@ mod tests {
         state.rolled_back = true;
         assert_says(&state, ["older document"; 5]);
         state.not_served = Some("Sealed".to_owned());
-        assert_says(&state, ["not served (Sealed)"; 5]);
+        assert_says(&state, ["not served (Sealed): touchseal unseal"; 5]);
+        state.not_served = Some("Conflict".to_owned());
+        assert_says(&state, ["not served (Conflict): see kubectl describe esec"; 5]);
     }
 }

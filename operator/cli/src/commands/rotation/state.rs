@@ -6,6 +6,7 @@ use serde::Serialize;
 use touchseal_crds::encrypted_secret::KeyStatus;
 use touchseal_crds::rotation::{Delivery, Rollout, Rotation};
 use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reason, duration};
+use touchseal_plan::generation::came_with;
 use touchseal_plan::incident::{GenerationRecord, left};
 
 /// How long after the last consumer left a person is reminded to revoke, in seconds.
@@ -24,6 +25,8 @@ pub struct State {
     pub due: Option<Due>,
     /// Where its last change stands.
     pub roll: Roll,
+    /// The present value was served before: then this, and nothing else, may be revoked once it is left.
+    pub only: Option<String>,
 }
 
 /// How `maxAge` stands.
@@ -105,6 +108,18 @@ pub fn of(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> 
         rolled_back: is(object, ConditionType::RolledBack, "True"),
         due: key.and_then(|key| due(object.spec.rotation.as_ref(), key, now)),
         roll: roll_of(object, key, now),
+        only: key.filter(|key| key.replaced && key.returned).map(|key| between(object, &key.name)),
+    }
+}
+
+/// The value a key had before its present one, by the generation that held it.
+pub fn between(object: &EncryptedSecret, key: &str) -> String {
+    let generations = object.status.iter().flat_map(|status| &status.generations);
+    let changed = generations
+        .map(|one| (one.number, &one.changed[..], usize::try_from(one.changed_count).unwrap_or(usize::MAX)));
+    match came_with(changed, key) {
+        Some(number) => format!("what generation {} held", number.saturating_sub(1)),
+        None => "the value that was served in between".to_owned(),
     }
 }
 
@@ -177,7 +192,8 @@ pub fn condition(object: &EncryptedSecret, wanted: ConditionType) -> Option<&Con
     object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == wanted.as_str())
 }
 
-fn is(object: &EncryptedSecret, wanted: ConditionType, status: &str) -> bool {
+/// Whether a condition has this status.
+pub fn is(object: &EncryptedSecret, wanted: ConditionType, status: &str) -> bool {
     condition(object, wanted).is_some_and(|condition| condition.status == status)
 }
 
@@ -294,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_was_served_before_is_told_from_the_one_in_between() {
+        let mut object = rotated(None, Some("2026-05-02T00:00:00Z"));
+        assert_eq!(state(&object).only, None);
+        let status = object.status.as_mut().unwrap();
+        status.keys[0].returned = true;
+        assert_eq!(state(&object).only.as_deref(), Some("the value that was served in between"));
+        object.status.as_mut().unwrap().generations[0].changed = vec!["password".to_owned()];
+        assert_eq!(state(&object).only.as_deref(), Some("what generation 1 held"));
+        object.status.as_mut().unwrap().keys[0].replaced = false;
+        assert_eq!(state(&object).only, None, "it went and came back, with none in between");
+    }
+
+    #[test]
     fn a_reminder_to_revoke_ends_after_a_month() {
         let object = rotated(None, Some("2026-05-02T00:00:00Z"));
         assert_eq!(state(&object).word(), Word::Drained);
@@ -304,11 +333,9 @@ mod tests {
 
     #[test]
     fn due_dates_warn_in_time_and_at_most_half_way() {
-        let key = |since: &str, due: &str| KeyStatus {
-            name: "k".to_owned(),
-            since: Time(since.parse().unwrap()),
-            replaced: true,
-            due: Some(Time(due.parse().unwrap())),
+        let key = |since: &str, due: &str| -> KeyStatus {
+            serde_json::from_value(json!({ "name": "k", "since": since, "replaced": true, "due": due }))
+                .unwrap()
         };
         let year = "2025-06-01T00:00:00Z";
         let week = Rotation { notice: Some("7d".to_owned()), ..Rotation::default() };

@@ -7,7 +7,7 @@ use touchseal_crds::EncryptedSecret;
 use touchseal_crds::encrypted_secret::KeyStatus;
 use touchseal_crds::rotation::RotationClass;
 
-use super::advice::next_step;
+use super::advice::{next_step, revocable};
 use super::state::{self, Due, Roll, State, Word};
 use crate::duration::{age, span};
 use crate::output::Table;
@@ -41,6 +41,13 @@ pub struct Row {
     pub next_step: String,
     #[serde(skip)]
     pub detail: State,
+}
+
+impl Row {
+    /// Whether there is an old value that nobody holds any more; also where the next one is due already.
+    pub fn may_be_revoked(&self) -> bool {
+        revocable(self.class, &self.detail).is_some()
+    }
 }
 
 /// `--sort`.
@@ -122,7 +129,7 @@ fn passes(row: &Row, filter: Filter) -> bool {
         Filter::Due => row.detail.due.is_some(),
         Filter::Overdue => row.detail.due == Some(Due::Overdue),
         Filter::Stale => matches!(row.detail.roll, Roll::Draining { .. } | Roll::Refreshing | Roll::Unknown),
-        Filter::Revocable => row.state == Word::Drained && !row.next_step.is_empty(),
+        Filter::Revocable => row.may_be_revoked(),
         Filter::Trouble => row.detail.not_served.is_some() || row.detail.rolled_back,
         Filter::Ageless => row.key.is_some() && row.due.is_none(),
     }
@@ -212,11 +219,12 @@ pub const fn class(class: RotationClass) -> &'static str {
     }
 }
 
-/// Names as kubectl takes them, each once.
-pub fn names(rows: &[Row]) -> String {
+/// Names as kubectl takes them, each once; with its namespace where that was not given.
+pub fn names(rows: &[Row], namespace: Option<&str>) -> String {
     let mut names: Vec<String> = Vec::new();
     for row in rows {
-        let name = format!("encryptedsecret.touchseal.dev/{}\n", row.secret);
+        let place = if namespace.is_some() { String::new() } else { format!("-n {} ", row.namespace) };
+        let name = format!("{place}encryptedsecret.touchseal.dev/{}\n", row.secret);
         if !names.contains(&name) {
             names.push(name);
         }

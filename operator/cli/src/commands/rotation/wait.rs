@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus};
+use touchseal_crds::encrypted_secret::KeyStatus;
+use touchseal_crds::rotation::RotationClass;
+use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reason};
 
-use super::state::condition;
+use super::state::{between, condition, is};
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::error::{Exit, Explain, Failure};
@@ -21,9 +23,11 @@ pub struct WaitArgs {
     /// How long to wait; 0 means for ever
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     timeout: Duration,
-    /// Wait until this secret generation, or a newer one, is served and the ones before it are left; needed where the
-    /// documents are in ConfigMaps
-    #[arg(long, value_name = "NUMBER")]
+    /// Wait until this secret generation, or a newer one, is served and the ones before it are left; without it, what is
+    /// applied now counts. Needed where the documents are in ConfigMaps and where Flux or Argo CD applies them, as the change
+    /// may not have arrived yet: it is the GENERATION that kubectl get esec showed before it, plus one
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
     generation: Option<i64>,
 }
 
@@ -36,10 +40,12 @@ enum WaitError {
     Unknown { name: String, message: String },
     #[error("{0} is at its first secret generation: no rotation was seen")]
     NotRotated(String),
-    #[error("{0} has documents in ConfigMaps: whether their last change was seen cannot be told")]
+    #[error("{0} comes by Flux, Argo CD or a ConfigMap: whether its last change arrived cannot be told")]
     Ambiguous(String),
+    #[error("{name} serves again what was served before: {what}")]
+    CameBack { name: String, what: String },
     #[error("waiting for {name} ended after {} s: {last}", .after.as_secs_f32())]
-    TimedOut { name: String, after: Duration, last: String },
+    TimedOut { name: String, after: Duration, last: String, for_what: For },
 }
 
 impl Explain for WaitError {
@@ -55,9 +61,10 @@ impl Explain for WaitError {
             Self::Ambiguous(_) => {
                 "say which change with --generation: the GENERATION kubectl get esec showed before it, plus one".to_owned()
             }
-            Self::TimedOut { .. } => {
-                "do not revoke the old value yet: touchseal rotation -o wide names who holds it".to_owned()
+            Self::CameBack { .. } => {
+                "what is in use now was valid before: revoke by hand what is named here, and nothing else".to_owned()
             }
+            Self::TimedOut { for_what, .. } => for_what.hint().to_owned(),
         }
     }
 
@@ -65,7 +72,39 @@ impl Explain for WaitError {
         match self {
             Self::TimedOut { .. } => Exit::TimedOut,
             Self::Ambiguous(_) => Exit::Usage,
+            Self::CameBack { .. } => Exit::Refused,
             _ => Exit::Failed,
+        }
+    }
+}
+
+/// What it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Pods that hold the old value.
+    Pods,
+    /// The same, where the old value is not valid any more.
+    Failing,
+    /// A generation that is not served.
+    Change,
+    /// A key.
+    Unseal,
+    /// What the operator or the API server says.
+    Word,
+}
+
+impl For {
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Pods => "do not revoke the old value yet: touchseal rotation -o wide names who holds it",
+            Self::Failing => {
+                "pods that hold the old value fail until they have the new one: touchseal rotation -o wide names them"
+            }
+            Self::Change => {
+                "do not revoke anything yet; see whether the change was committed, and applied: kubectl get esec"
+            }
+            Self::Unseal => "do not revoke anything yet; the operator waits for a holder: touchseal unseal",
+            Self::Word => "do not revoke anything yet; see touchseal status, and kubectl describe esec",
         }
     }
 }
@@ -76,7 +115,9 @@ enum Stand {
     /// Nobody holds an older value of what was asked for; says since when, or that there is none.
     Done(String),
     /// Not yet, and why.
-    Waiting(String),
+    Waiting(String, For),
+    /// Nobody holds an older value, but what is served was served before; says what may be revoked.
+    CameBack(String),
     /// It cannot be known.
     Unknown(String),
     /// No rotation is named, and there was none.
@@ -94,17 +135,18 @@ pub fn run(args: &WaitArgs, global: &Global) -> Result<(), Failure> {
     let began = Instant::now();
     let mut told = String::new();
     loop {
-        let last = match cluster.encrypted_secret(namespace, &args.name) {
+        let (last, for_what) = match cluster.encrypted_secret(namespace, &args.name) {
             Ok(None) => return Err(WaitError::Missing(name).into()),
             Ok(Some(object)) => match stand(&object, args.generation) {
                 Stand::Done(how) => return done(&object, &how, global.output),
                 Stand::NotRotated => return Err(WaitError::NotRotated(name).into()),
                 Stand::Ambiguous => return Err(WaitError::Ambiguous(name).into()),
+                Stand::CameBack(what) => return Err(WaitError::CameBack { name, what }.into()),
                 Stand::Unknown(message) => return Err(WaitError::Unknown { name, message }.into()),
-                Stand::Waiting(why) => why,
+                Stand::Waiting(why, for_what) => (why, for_what),
             },
             // An API server that is away for a moment ends nothing but this look at it.
-            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) if error.is_transient() => (error.to_string(), For::Word),
             Err(error) => return Err(error.into()),
         };
         if last != told {
@@ -112,7 +154,7 @@ pub fn run(args: &WaitArgs, global: &Global) -> Result<(), Failure> {
             told.clone_from(&last);
         }
         if !args.timeout.is_zero() && began.elapsed() >= args.timeout {
-            return Err(WaitError::TimedOut { name, after: args.timeout, last }.into());
+            return Err(WaitError::TimedOut { name, after: args.timeout, last, for_what }.into());
         }
         std::thread::sleep(LOOK_EVERY);
     }
@@ -126,50 +168,100 @@ fn done(object: &EncryptedSecret, how: &str, format: Format) -> Result<(), Failu
 }
 
 fn stand(object: &EncryptedSecret, wanted: Option<i64>) -> Stand {
-    if wanted.is_none() && object.spec.documents.iter().any(|document| document.config_map_key_ref.is_some())
-    {
+    if wanted.is_none() && arrives_later(object) {
         return Stand::Ambiguous;
     }
-    let Some(status) = &object.status else {
-        return Stand::Waiting("the operator has not seen it yet".to_owned());
-    };
+    let waiting = |why: &str, for_what| Stand::Waiting(why.to_owned(), for_what);
+    let Some(status) = &object.status else { return waiting("the operator has not seen it yet", For::Word) };
     if status.observed_generation != object.metadata.generation {
-        return Stand::Waiting("the operator has not worked on its present spec yet".to_owned());
+        return waiting("the operator has not worked on its present spec yet", For::Word);
     }
-    let Some(ready) = condition(object, ConditionType::Ready).filter(|ready| ready.status == "True") else {
-        let why = condition(object, ConditionType::Ready);
-        return Stand::Waiting(
-            why.map_or("not served yet".to_owned(), |c| format!("{}: {}", c.reason, c.message)),
-        );
+    let ready = match condition(object, ConditionType::Ready) {
+        None => return waiting("not served yet", For::Word),
+        Some(ready) if ready.status != "True" => {
+            let sealed = ready.reason == Reason::Sealed.as_str();
+            let for_what = if sealed { For::Unseal } else { For::Word };
+            return Stand::Waiting(format!("{}: {}", ready.reason, ready.message), for_what);
+        }
+        Some(ready) => ready,
     };
-    let Some(present) = status.secret_generation else { return Stand::Waiting(ready.message.clone()) };
+    let Some(present) = status.secret_generation else { return waiting(&ready.message, For::Word) };
     if let Some(wanted) = wanted.filter(|wanted| *wanted > present) {
-        return Stand::Waiting(format!("secret generation {present} is served, {wanted} is not yet"));
+        let why = format!("secret generation {present} is served, {wanted} is not yet");
+        return Stand::Waiting(why, For::Change);
     }
     if wanted.is_none() && present == 1 {
         return Stand::NotRotated;
     }
+    let class = object.spec.rotation.as_ref().and_then(|rotation| rotation.class);
+    let is_reset = class == Some(RotationClass::InPlaceReset);
     match condition(object, ConditionType::Draining) {
         None if present == 1 => Stand::Done("secret generation 1: there is no older value".to_owned()),
         // The condition comes with the status of the generation, or a moment later.
-        None => Stand::Waiting("the operator has not told yet who holds an older value".to_owned()),
+        None => waiting("the operator has not told yet who holds an older value", For::Word),
         Some(draining) => match draining.status.as_str() {
-            // The operator's own words name the keys of the newest change.
-            "False" if wanted.is_none_or(|wanted| wanted == present) => Stand::Done(draining.message.clone()),
-            "False" => Stand::Done(format!("{}; {}", draining.message, replaced(status, wanted))),
-            "True" => Stand::Waiting(format!("{}; {}", draining.message, replaced(status, wanted))),
+            "False" => match came_back(object, status, wanted) {
+                Some(what) => Stand::CameBack(what),
+                None if is_reset => Stand::Done(
+                    "no pod holds an older value; the reset ended it, so there is none to revoke".to_owned(),
+                ),
+                // The operator's own words name the keys of the newest change.
+                None if wanted.is_none_or(|wanted| wanted == present) => {
+                    Stand::Done(draining.message.clone())
+                }
+                None => Stand::Done(format!("{}; {}", draining.message, names(status, wanted))),
+            },
+            "True" => {
+                let for_what = if is_reset { For::Failing } else { For::Pods };
+                Stand::Waiting(format!("{}; {}", draining.message, names(status, wanted)), for_what)
+            }
             _ => Stand::Unknown(draining.message.clone()),
         },
     }
 }
 
-/// Which Secret keys have an old value that this is about: those replaced since the generation that is waited for.
-fn replaced(status: &EncryptedSecretStatus, wanted: Option<i64>) -> String {
+/// Whether a change may have been made that does not show in the object before somebody else, or the operator, brings it.
+fn arrives_later(object: &EncryptedSecret) -> bool {
+    const CARRIERS: [&str; 2] = ["fluxcd.io/", "argocd.argoproj.io/"];
+    let marks = object.metadata.labels.iter().chain(&object.metadata.annotations).flatten();
+    let carried = marks.into_iter().any(|(name, _)| CARRIERS.iter().any(|carrier| name.contains(carrier)));
+    carried || object.spec.documents.iter().any(|document| document.config_map_key_ref.is_some())
+}
+
+/// What may be revoked where "the old value" can be taken for the one that is served: an older document came back, or an
+/// earlier value by a new one.
+fn came_back(
+    object: &EncryptedSecret,
+    status: &EncryptedSecretStatus,
+    wanted: Option<i64>,
+) -> Option<String> {
+    let rolled_back = is(object, ConditionType::RolledBack, "True");
+    let keys: Vec<&KeyStatus> = replaced(status, wanted).collect();
+    if !rolled_back && !keys.iter().any(|key| key.returned) {
+        return None;
+    }
+    let said =
+        keys.iter().map(|key| format!("of {} only {} may be revoked", key.name, between(object, &key.name)));
+    let said: Vec<String> = said.collect();
+    Some(if said.is_empty() {
+        "no value was replaced, so none may be revoked".to_owned()
+    } else {
+        said.join("; ")
+    })
+}
+
+/// Keys with an old value that this is about: those replaced since the generation that is waited for.
+fn replaced(status: &EncryptedSecretStatus, wanted: Option<i64>) -> impl Iterator<Item = &KeyStatus> {
+    let number = wanted.or(status.secret_generation);
+    // What is older than the history may have come with it: then all that were ever replaced are meant.
+    let since = status.generations.iter().find(|one| Some(one.number) == number).map(|one| &one.since);
+    status.keys.iter().filter(move |key| key.replaced && since.is_none_or(|since| key.since >= *since))
+}
+
+/// Their names, in words.
+fn names(status: &EncryptedSecretStatus, wanted: Option<i64>) -> String {
     let Some(number) = wanted.or(status.secret_generation) else { return String::new() };
-    // What is older than the history may have come with it: then all that were ever replaced are named.
-    let since = status.generations.iter().find(|one| one.number == number).map(|one| &one.since);
-    let keys = status.keys.iter().filter(|key| key.replaced && since.is_none_or(|since| key.since >= *since));
-    let names: Vec<&str> = keys.map(|key| key.name.as_str()).collect();
+    let names: Vec<&str> = replaced(status, wanted).map(|key| key.name.as_str()).collect();
     match names.as_slice() {
         [] => format!("no value was replaced since generation {number}"),
         names => format!("replaced since generation {number}: {}", names.join(", ")),
@@ -177,151 +269,4 @@ fn replaced(status: &EncryptedSecretStatus, wanted: Option<i64>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn object(
-        generation: i64,
-        secret_generation: Value,
-        conditions: &[(&str, &str, &str)],
-    ) -> EncryptedSecret {
-        let conditions: Vec<Value> = conditions
-            .iter()
-            .map(|(type_, status, message)| {
-                json!({ "type": type_, "status": status, "reason": "Word", "message": message,
-                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
-            })
-            .collect();
-        serde_json::from_value(json!({
-            "apiVersion": "touchseal.dev/v1alpha1", "kind": "EncryptedSecret",
-            "metadata": { "name": "db", "namespace": "shop", "generation": generation }, "spec": { "documents": [] },
-            "status": { "observedGeneration": 1, "secretGeneration": secret_generation, "conditions": conditions },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn only_a_present_word_of_the_operator_ends_the_wait() {
-        let ready = ("Ready", "True", "served");
-        let waiting = |text: &str| Stand::Waiting(text.to_owned());
-        for (what, object, wanted, stand_is) in [
-            ("first content", object(1, json!(1), &[ready]), None, Stand::NotRotated),
-            (
-                "first content, as asked for",
-                object(1, json!(1), &[ready]),
-                Some(1),
-                Stand::Done("secret generation 1: there is no older value".to_owned()),
-            ),
-            (
-                "left",
-                object(1, json!(2), &[ready, ("Draining", "False", "left at noon")]),
-                None,
-                Stand::Done("left at noon".to_owned()),
-            ),
-            (
-                "held",
-                object(1, json!(2), &[ready, ("Draining", "True", "2 pods")]),
-                None,
-                waiting("2 pods; no value was replaced since generation 2"),
-            ),
-            (
-                "dark",
-                object(1, json!(2), &[ready, ("Draining", "Unknown", "no right")]),
-                None,
-                Stand::Unknown("no right".to_owned()),
-            ),
-            (
-                "a later spec",
-                object(2, json!(2), &[ready, ("Draining", "False", "left")]),
-                None,
-                waiting("the operator has not worked on its present spec yet"),
-            ),
-            (
-                "sealed",
-                object(1, json!(2), &[("Ready", "False", "no key"), ("Draining", "False", "left")]),
-                None,
-                waiting("Word: no key"),
-            ),
-            (
-                "rotated, nothing said",
-                object(1, json!(2), &[ready]),
-                None,
-                waiting("the operator has not told yet who holds an older value"),
-            ),
-            (
-                "not there yet",
-                object(1, json!(2), &[ready, ("Draining", "False", "left")]),
-                Some(3),
-                waiting("secret generation 2 is served, 3 is not yet"),
-            ),
-            (
-                "there already",
-                object(1, json!(3), &[ready, ("Draining", "False", "left")]),
-                Some(2),
-                Stand::Done("left; no value was replaced since generation 2".to_owned()),
-            ),
-        ] {
-            assert_eq!(stand(&object, wanted), stand_is, "{what}");
-        }
-    }
-
-    #[test]
-    fn the_keys_whose_value_was_replaced_are_named() {
-        let ready = ("Ready", "True", "served");
-        let at = |hour: u8| format!("2026-01-01T{hour:02}:00:00Z");
-        let said = |draining: &str, wanted| {
-            let mut object = object(1, json!(3), &[ready, ("Draining", draining, "m")]);
-            let status = object.status.as_mut().unwrap();
-            let generation = |n: u8| json!({ "number": n, "since": at(n), "changedCount": 1 });
-            status.generations = serde_json::from_value(json!([3, 2].map(generation))).unwrap();
-            let key = |name: &str, hour, replaced: bool| json!({ "name": name, "since": at(hour), "replaced": replaced });
-            let keys = json!([
-                key("added", 3, false),
-                key("last", 3, true),
-                key("middle", 2, true),
-                key("long-ago", 1, true),
-                key("never", 1, false)
-            ]);
-            status.keys = serde_json::from_value(keys).unwrap();
-            match stand(&object, wanted) {
-                Stand::Done(text) | Stand::Waiting(text) => text,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(said("True", None), "m; replaced since generation 3: last");
-        assert_eq!(said("True", Some(2)), "m; replaced since generation 2: last, middle");
-        assert_eq!(said("False", Some(2)), "m; replaced since generation 2: last, middle");
-        assert_eq!(said("False", Some(1)), "m; replaced since generation 1: last, middle, long-ago");
-        assert_eq!((said("False", None), said("False", Some(3))), ("m".to_owned(), "m".to_owned()));
-    }
-
-    #[test]
-    fn a_change_of_a_configmap_is_waited_for_by_its_generation_only() {
-        let left = ("Draining", "False", "left at noon");
-        let mut object = object(1, json!(2), &[("Ready", "True", "served"), left]);
-        object.spec.documents = serde_json::from_value(json!([
-            { "sops": "inline" }, { "configMapKeyRef": { "name": "app", "key": "app.yaml" } },
-        ]))
-        .unwrap();
-        assert_eq!(stand(&object, None), Stand::Ambiguous);
-        assert_eq!(stand(&object, Some(2)), Stand::Done("left at noon".to_owned()));
-        let next = "secret generation 2 is served, 3 is not yet".to_owned();
-        assert_eq!(stand(&object, Some(3)), Stand::Waiting(next));
-        // What the operator has not looked at yet makes no difference to that.
-        object.status = None;
-        assert_eq!(stand(&object, None), Stand::Ambiguous);
-        assert_eq!(WaitError::Ambiguous("shop/db".to_owned()).exit(), Exit::Usage);
-    }
-
-    #[test]
-    fn time_that_is_up_has_an_exit_code_of_its_own() {
-        let name = || "shop/db".to_owned();
-        let up =
-            WaitError::TimedOut { name: name(), after: Duration::from_secs(1), last: "2 pods".to_owned() };
-        assert_eq!(up.exit(), Exit::TimedOut);
-        assert!(up.hint().contains("do not revoke"));
-        assert_eq!(WaitError::Unknown { name: name(), message: String::new() }.exit(), Exit::Failed);
-    }
-}
+mod tests;

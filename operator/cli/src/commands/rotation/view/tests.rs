@@ -120,7 +120,10 @@ fn programs_get_one_object_a_key_and_no_guesses() {
     assert_eq!(busy["staleConsumers"], 2);
     assert_eq!(busy["staleWorkloads"][0], "Deployment/web (2)");
     assert_eq!(busy["class"], "dualKey");
-    assert_eq!(names(&rows).lines().count(), 4);
+    let names = |namespace| names(&rows, namespace).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(Some("shop")).len(), 4);
+    assert_eq!(names(Some("shop"))[0], "encryptedsecret.touchseal.dev/old");
+    assert_eq!(names(None)[0], "-n shop encryptedsecret.touchseal.dev/old");
 }
 
 #[test]
@@ -147,4 +150,36 @@ fn a_key_without_an_older_value_has_no_stale_consumers() {
     assert_eq!(told(&objects), [(Some(0), 0), (Some(2), 1)]);
     objects[0].status.as_mut().unwrap().consumers.as_mut().unwrap().known = false;
     assert_eq!(told(&objects)[0].0, None, "unknown is not zero");
+}
+
+#[test]
+fn an_old_value_may_be_revoked_also_when_the_next_rotation_is_due() {
+    let since = "2026-05-01T00:00:00Z";
+    let rotated = |due: &str| {
+        let status = json!({
+            "observedGeneration": 1, "secretGeneration": 2,
+            "conditions": [condition("Ready", "True", "Materialised"), condition("Draining", "False", "Drained")],
+            "keys": [{ "name": "token", "since": since, "replaced": true, "due": due }],
+            "generations": [
+                { "number": 2, "since": since, "changedCount": 1 },
+                { "number": 1, "since": "2026-04-01T00:00:00Z", "changedCount": 1, "drained": "2026-05-31T00:00:00Z" },
+            ],
+        });
+        rows(&[object("app", status)], NOW.parse().unwrap())
+    };
+    for (due, state) in [
+        ("2026-05-31T12:00:00Z", Word::Overdue),
+        ("2026-06-02T00:00:00Z", Word::DueSoon),
+        ("2027-01-01T00:00:00Z", Word::Drained),
+    ] {
+        let mut rows = rotated(due);
+        filter(&mut rows, &[Filter::Revocable]);
+        assert_eq!(rows.len(), 1, "{due}");
+        assert_eq!(rows[0].state, state);
+        assert!(
+            rows[0].next_step.starts_with("delete the first key at the service now"),
+            "{}",
+            rows[0].next_step
+        );
+    }
 }

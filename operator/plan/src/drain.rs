@@ -3,7 +3,7 @@
 //!
 //! What a container reads at its start it holds until it ends. It is judged by the time it was started: after the value in
 //! question was first served, or not. Times are whole seconds and clocks differ, so a container of a pod that was there
-//! before the change must have been started [`SETTLE`] seconds after it, or for files once its kubelet has refreshed them;
+//! before the change must have been started [`SETTLE`] seconds after it, and for files after its kubelet has refreshed them;
 //! and whatever cannot be told apart is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -219,7 +219,7 @@ impl<'a> Scale<'a> {
     fn margin(&self, how: How) -> Seconds {
         match how {
             How::Env | How::EnvFrom => SETTLE,
-            How::SubPath | How::Init | How::Volume | How::Pull => SETTLE.max(self.given.refresh),
+            How::SubPath | How::Init | How::Volume | How::Pull => SETTLE.saturating_add(self.given.refresh),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pods, kubelets and clocks at random: whatever happens, a generation that a running container holds is never called left,
+//! Variables, files, kubelets and clocks at random: whatever happens, a generation that a running container holds is never called left,
 //! and once everything has settled nothing is called stale that is not.
 
 use std::sync::Arc;
@@ -17,6 +17,10 @@ const REFRESH: Seconds = 120;
 /// What is assumed of kubelets: they hear of a change within this time, and their clocks are off by at most that much.
 const LAG: Ms = 1500;
 const SKEW: Ms = 1500;
+/// Within this time they have refreshed mounted files.
+const FRESH: Ms = 117_900;
+/// By how much the operator's idea of the API server's clock is off at most: answers are dated in whole seconds.
+const OFF: Ms = 999;
 
 struct Rotation {
     number: i64,
@@ -24,8 +28,9 @@ struct Rotation {
     written: Ms,
 }
 
-/// A pod with one container that reads the Secret when it is started.
+/// A pod with one container that reads the Secret when it is started, or whenever it likes.
 struct Modelled {
+    how: How,
     created: Ms,
     /// Each start: when the value was read, what the kubelet reports as its start, and when it does.
     starts: Vec<(Ms, Ms, Ms)>,
@@ -33,12 +38,19 @@ struct Modelled {
 }
 
 impl Modelled {
-    /// The generation a container started at `read` was given.
+    /// The generation a container has that read it at `read`.
     fn given(&self, rotations: &[Rotation], read: Ms, random: &mut Random) -> i64 {
         // A kubelet that knows the pod already hears of a change a moment later; for a new pod it asks.
         let known = rotations.iter().filter(|r| r.written <= self.created);
-        let heard = rotations.iter().filter(|r| r.written + random.within(0, LAG) <= read);
+        let late = if self.how == How::Env { LAG } else { FRESH };
+        let heard = rotations.iter().filter(|r| r.written + random.within(0, late) <= read);
         known.chain(heard).map(|r| r.number).max().unwrap_or(0)
+    }
+
+    /// When it read what it has now.
+    fn read(&self, now: Ms) -> Option<Ms> {
+        let (started, ..) = self.starts.iter().rev().find(|(read, ..)| *read <= now)?;
+        Some(if self.how == How::Volume { now } else { *started })
     }
 }
 
@@ -80,7 +92,7 @@ fn consumer(pod: &Modelled, now: Ms) -> Consumer {
     let reported = pod.starts.iter().rev().find(|(_, _, reported)| *reported <= now);
     let held = reported.map_or(Held::STARTING, |(_, started, _)| Held::since(&time(*started)));
     let reference =
-        Ref { secret: "app".into(), key: Some("password".into()), how: How::Env, container: Some(0) };
+        Ref { secret: "app".into(), key: Some("password".into()), how: pod.how, container: Some(0) };
     let owner = Owner { kind: "Pod".into(), name: "p".into() };
     Consumer {
         shape: Arc::new(Shape { owner, refs: [reference].into() }),
@@ -106,13 +118,14 @@ fn round(seed: u64) {
     let mut pods = Vec::new();
     for _ in 0..random.within(1, 8) {
         let created = random.within(base - 5000, last_write + 15_000);
-        let mut pod = Modelled { created, starts: Vec::new(), ended: Ms::MAX };
+        let how = [How::Env, How::SubPath, How::Volume][usize::try_from(random.within(0, 3)).unwrap()];
+        let mut pod = Modelled { how, created, starts: Vec::new(), ended: Ms::MAX };
         let mut read = created + random.within(10, 4000);
         for _ in 0..random.within(1, 4) {
             let took = random.within(0, 800);
             let started = (read + took + random.within(-SKEW, SKEW)).max(1);
             pod.starts.push((read, started, read + took + random.within(0, 3000)));
-            read += took + random.within(3000, 30_000);
+            read += took + random.within(3000, 30_000) * random.within(1, 4);
         }
         if random.below(10) < 3 {
             pod.ended = read;
@@ -120,7 +133,7 @@ fn round(seed: u64) {
         pods.push(pod);
     }
     for _ in 0..6 {
-        let now = last_write + random.within(0, 200_000);
+        let now = last_write + random.within(0, 400_000);
         let here: Vec<&Modelled> = pods.iter().filter(|p| p.created <= now && now < p.ended).collect();
         let consumers: Vec<Consumer> = here.iter().map(|pod| consumer(pod, now)).collect();
         let given = Given {
@@ -130,21 +143,26 @@ fn round(seed: u64) {
             main: Some(newest),
             generations: &BTreeSet::new(),
             refresh: REFRESH,
-            now: seconds(&time(now)),
+            now: seconds(&time(now + random.within(-OFF, OFF))),
         };
         let drain = judge(&consumers, &given);
         for pod in &here {
-            let Some((read, ..)) = pod.starts.iter().rev().find(|(read, ..)| *read <= now) else { continue };
-            let holds = pod.given(&written, *read, random);
+            let Some(read) = pod.read(now) else { continue };
+            let holds = pod.given(&written, read, random);
             // Generation 0 is a pod older than the first content; nothing is rotated for it.
             if holds < newest && holds > 0 {
                 let told = drain.holds.unwrap_or(i64::MAX);
-                assert!(told <= holds, "a pod holds {holds}, told is {told}; seed {seed}, {:?}", pod.starts);
+                let (how, starts) = (pod.how, &pod.starts);
+                assert!(
+                    told <= holds,
+                    "a pod holds {holds} ({how:?}), told is {told}; seed {seed}, {starts:?}"
+                );
             }
         }
         let settled = |pod: &Modelled| {
             let last = pod.starts.iter().rev().find(|(read, ..)| *read <= now);
-            last.is_some_and(|(read, _, reported)| *reported <= now && *read > last_write + 10_000)
+            let late = if pod.how == How::SubPath { 140_000 } else { 10_000 };
+            last.is_some_and(|(read, _, reported)| *reported <= now && *read > last_write + late)
         };
         if now > last_write + 130_000 && here.iter().all(|pod| settled(pod)) {
             assert_eq!((drain.stale, drain.holds), (0, None), "seed {seed}");

@@ -77,7 +77,7 @@ fn is_stale(pod: Consumer) -> bool {
 #[test]
 fn what_is_frozen_is_stale_until_the_container_was_started_after_the_change() {
     for how in [How::Env, How::EnvFrom, How::SubPath, How::Init] {
-        for (second, stale) in [(500, true), (2999, true), (3000, true), (3121, false), (8000, false)] {
+        for (second, stale) in [(500, true), (2999, true), (3000, true), (3126, false), (8000, false)] {
             assert_eq!(is_stale(pod(how, None, 400, started(second))), stale, "{how:?} {second}");
         }
     }
@@ -87,12 +87,12 @@ fn what_is_frozen_is_stale_until_the_container_was_started_after_the_change() {
 fn a_container_restarted_within_an_older_pod_is_given_the_files_that_its_kubelet_has_not_refreshed_yet() {
     for how in [How::SubPath, How::Init] {
         assert!(is_stale(pod(how, None, 400, started(3010))), "{how:?}");
-        assert!(is_stale(pod(how, None, 400, started(3000 + REFRESH))), "{how:?}");
+        assert!(is_stale(pod(how, None, 400, started(3000 + REFRESH + SETTLE))), "{how:?}");
         assert!(!is_stale(pod(how, None, 3001, started(3010))), "{how:?}: a new pod has no files yet");
     }
     let rotation = Rotation { mounts: Some(Mounts::Restart), ..Rotation::default() };
     let judged = |second| judge_with(&[pod(How::Volume, None, 400, started(second))], &rotation, 9000);
-    assert_eq!((judged(3010).stale, judged(3001 + REFRESH).stale), (1, 0));
+    assert_eq!((judged(3010).stale, judged(3001 + REFRESH + SETTLE).stale), (1, 0));
     assert!(!is_stale(pod(How::Env, None, 400, started(3010))), "variables are read anew");
 }
 

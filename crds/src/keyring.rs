@@ -209,6 +209,10 @@ pub struct KeyringStatus {
     /// The newest unseal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_unseal: Option<UnsealRecord>,
+    /// When each holder of the manifest last had a part in an unseal, as the releases named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["holder"]))]
+    pub holders: Vec<HolderUse>,
     /// Every replica that has reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
@@ -285,6 +289,19 @@ pub struct HolderRecord {
     pub holder: String,
     /// Serial number of the YubiKey.
     pub serial: u32,
+}
+
+/// A holder's last use.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderUse {
+    /// Name of the holder.
+    pub holder: String,
+    /// Serial number of the YubiKey.
+    pub serial: u32,
+    /// When.
+    #[schemars(schema_with = "crate::schema::time")]
+    pub last_used: Time,
 }
 
 /// One replica of the operator.

@@ -81,6 +81,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         events: Events::new(client, &identity.pod),
         leadership: leadership.clone(),
         checks: Semaphore::new(CHECKS),
+        quiet: ceremony::Quiet::default(),
         ready: ready.clone(),
         ready_by: Instant::now() + args.hand_over_wait,
         identity,

@@ -76,6 +76,17 @@ pub struct IncidentLabel {
     pub state: &'static str,
 }
 
+/// Labels `keyring`, `action` and `outcome`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AuditLabel {
+    /// Keyring name.
+    pub keyring: String,
+    /// release, share, hand-over, seal or manifest.
+    pub action: &'static str,
+    /// accepted, given, refused, forged, garbage or done.
+    pub outcome: &'static str,
+}
+
 /// Every series the operator exposes.
 #[derive(Default)]
 pub struct Metrics {
@@ -85,6 +96,8 @@ pub struct Metrics {
     pub unseals: Family<KeyringLabel, Counter<u64, AtomicU64>>,
     /// Releases that were refused.
     pub refused: Family<KeyringLabel, Counter<u64, AtomicU64>>,
+    /// What was done with keys, or tried.
+    pub audited: Family<AuditLabel, Counter<u64, AtomicU64>>,
     /// Reconciles by outcome.
     pub reconciles: Family<OutcomeLabel, Counter<u64, AtomicU64>>,
     /// Secret keys of each Incident by state.
@@ -115,6 +128,7 @@ impl Metrics {
         );
         registry.register("unseals", "Releases accepted", metrics.unseals.clone());
         registry.register("releases_refused", "Releases refused", metrics.refused.clone());
+        registry.register("audit", "Releases, hand-overs and seals by outcome", metrics.audited.clone());
         registry.register("reconciles", "Reconciles by outcome", metrics.reconciles.clone());
         registry.register(
             "incident_keys",

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ObjectReference, ServiceAccount};
@@ -47,6 +47,8 @@ impl Job {
         };
         match (self, newer) {
             (Job::Report, Job::Report) => true,
+            // A request shows one refusal, and each has been written down.
+            (Job::Effect(Effect::RefuseRelease { .. }), Job::Effect(Effect::RefuseRelease { .. })) => true,
             (Job::Effect(Effect::PersistPin { .. }), Job::Effect(Effect::PersistPin { .. })) => true,
             // The newest word about the request counts; a proof that is asked for is about to be published.
             (old, new) => request(old) && request(new),
@@ -135,19 +137,17 @@ async fn perform(
                 dropped(ceremony, keyring, &yubikeys.join(", ")).await;
             }
         }
-        Effect::RefuseRelease { reason, message } => {
+        Effect::RefuseRelease { reason, message, .. } => {
             request::refuse(ceremony, keyring, *reason, message).await?;
-            ceremony.metrics.refused.get_or_create(&label).inc();
             tracing::warn!(keyring, %reason, message, "a release was refused; the operator stays sealed");
-            notice(ceremony, keyring, true, *reason, format!("pod {}: {message}", ceremony.identity.pod))
-                .await;
+            refusal(ceremony, keyring, *reason, format!("pod {}: {message}", ceremony.identity.pod)).await;
         }
         Effect::RefuseShare { serial, message } => {
             request::refuse_share(ceremony, keyring, *serial, message).await?;
             ceremony.metrics.refused.get_or_create(&label).inc();
             tracing::warn!(keyring, serial, message, "a share was refused; nothing else changes");
             let message = format!("pod {}: {message}", ceremony.identity.pod);
-            notice(ceremony, keyring, true, Reason::ReleaseInvalid, message).await;
+            refusal(ceremony, keyring, Reason::ReleaseInvalid, message).await;
         }
         Effect::ReportShares { released, needed } => {
             request::report_released(ceremony, keyring, released).await?;
@@ -241,7 +241,8 @@ async fn issue_proof(ceremony: &Ceremony, audience: &str) -> Result<(String, Tim
     Ok((token, expires.0))
 }
 
-fn why_sealed(why: &SealedBecause) -> String {
+/// The reason in words.
+pub fn why_sealed(why: &SealedBecause) -> String {
     match why {
         SealedBecause::Started => "it has just started".to_owned(),
         SealedBecause::TimeOver => "its time since a holder's release is over (sealAfter)".to_owned(),
@@ -262,6 +263,16 @@ async fn dropped(ceremony: &Ceremony, keyring: &str, whose: &str) {
     );
     tracing::warn!(keyring, message, "released shares were dropped");
     notice(ceremony, keyring, true, Reason::SharesDropped, message).await;
+}
+
+/// Says in an Event that something from outside was refused, unless that was said very often just now.
+pub async fn refusal(ceremony: &Ceremony, keyring: &str, reason: Reason, message: String) {
+    let message = match ceremony.quiet.may_tell(keyring, reason, Instant::now()) {
+        None => return,
+        Some(0) => message,
+        Some(untold) => format!("{message} ({untold} more of this reason were not told)"),
+    };
+    notice(ceremony, keyring, true, reason, message).await;
 }
 
 /// Says something of a keyring in an Event.

@@ -22,6 +22,7 @@ use touchseal_keyring::proof::{self, Claim, Gravity, Operator, Refusal};
 use touchseal_keyring::state::{Asked, Event};
 use touchseal_keyring::{Offer, State};
 
+use super::audit::{self, Act};
 use super::{Answer, Ceremony, effects};
 use crate::words;
 
@@ -88,12 +89,17 @@ impl Waiting {
     }
 
     /// What it is time to look at, for one of these keyrings.
-    pub fn due(&mut self, now: Instant, unsealed: impl Fn(&str) -> bool) -> Vec<(String, Asked)> {
+    pub fn due(
+        &mut self,
+        now: Instant,
+        unsealed: impl Fn(&str) -> bool,
+        budget: &mut audit::Budget,
+    ) -> Vec<(String, Asked)> {
         let mut due = Vec::new();
         for Request { keyring, asked, looked } in self.requests.values_mut() {
             let recent = |at: &Instant| now.duration_since(*at) < AGAIN;
             let lately = looked.as_ref().is_some_and(|(nonce, at)| *nonce == asked.nonce && recent(at));
-            if !lately && unsealed(keyring) {
+            if !lately && unsealed(keyring) && budget.take(now) {
                 *looked = Some((asked.nonce.clone(), now));
                 due.push((keyring.clone(), asked.clone()));
             }
@@ -141,11 +147,39 @@ pub fn check(
             }
             Ok(Err(refusal)) if refusal.gravity() == Gravity::Forged => {
                 tracing::warn!(keyring, request, pod, %refusal, "a request for a hand-over is forged; it is not answered");
+                let reason = refusal.to_string();
+                let (action, keyring) = ("hand-over", keyring.as_str());
+                audit::record(
+                    &ceremony.metrics,
+                    &Act {
+                        action,
+                        keyring,
+                        pod,
+                        request,
+                        outcome: "forged",
+                        reason: &reason,
+                        ..Act::default()
+                    },
+                );
                 let message = format!("request {request} is not answered: {refusal}");
-                effects::notice(&ceremony, &keyring, true, Reason::RequestForged, message).await;
+                effects::refusal(&ceremony, keyring, Reason::RequestForged, message).await;
             }
             Ok(Err(refusal)) => {
                 tracing::info!(keyring, request, pod, %refusal, "a request for a hand-over is not answered");
+                let reason = refusal.to_string();
+                let (action, keyring) = ("hand-over", keyring.as_str());
+                audit::record(
+                    &ceremony.metrics,
+                    &Act {
+                        action,
+                        keyring,
+                        pod,
+                        request,
+                        outcome: "refused",
+                        reason: &reason,
+                        ..Act::default()
+                    },
+                );
             }
             Err(error) => {
                 let problem = words::of(&error);
@@ -203,6 +237,12 @@ pub async fn release(
     }
     let (from, to) = (&ceremony.identity.pod, &asked.pod);
     tracing::info!(keyring, from, to, holder = release.holder, serial = release.serial, "handed over");
+    let (action, outcome, request) = ("hand-over", "given", asked.name.as_str());
+    let (holder, serial, reason) = (release.holder.as_str(), release.serial, format!("by pod {from}"));
+    audit::record(
+        &ceremony.metrics,
+        &Act { action, keyring, holder, serial, pod: to, request, outcome, reason: &reason },
+    );
     let message = format!(
         "pod {from} handed the keyring over to pod {to}; first released by {} (YubiKey {})",
         release.holder, release.serial
@@ -233,14 +273,21 @@ mod tests {
     }
 
     fn due(waiting: &mut Waiting, now: Instant) -> Vec<String> {
-        waiting.due(now, |keyring| keyring == "main").into_iter().map(|(_, asked)| asked.nonce).collect()
+        let mut budget = audit::Budget::new(u32::MAX, AGAIN, now);
+        waiting
+            .due(now, |keyring| keyring == "main", &mut budget)
+            .into_iter()
+            .map(|(_, asked)| asked.nonce)
+            .collect()
     }
 
     #[test]
     fn a_request_is_looked_at_once_a_while_and_at_once_when_it_asks_anew() {
         let (mut waiting, now) = (Waiting::default(), Instant::now());
         waiting.seen(&request("a", "1"));
-        assert!(waiting.due(now, |_| false).is_empty(), "nothing is unsealed here");
+        let mut none = audit::Budget::new(0, AGAIN, now);
+        assert!(waiting.due(now, |_| false, &mut none).is_empty(), "nothing is unsealed here");
+        assert!(waiting.due(now, |_| true, &mut none).is_empty(), "too many were looked at just now");
         assert_eq!(due(&mut waiting, now), ["1"]);
         waiting.seen(&request("a", "1"));
         assert!(due(&mut waiting, now).is_empty(), "the watch shows the same one many times");

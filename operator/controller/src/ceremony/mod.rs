@@ -2,6 +2,7 @@
 //! its effects. Events take effect at once; effects wait in a queue a keyring, so that an API server that does not
 //! answer delays no sealing.
 
+mod audit;
 mod effects;
 mod hand_over;
 mod report;
@@ -25,6 +26,8 @@ use touchseal_keyring::State;
 use touchseal_keyring::state::{Effect, Event};
 use touchseal_keyring::{Fingerprint, Pin, locked, manifest};
 
+pub use audit::Quiet;
+
 use crate::events::Events;
 use crate::http::Readiness;
 use crate::identity::Identity;
@@ -46,6 +49,8 @@ pub struct Ceremony {
     pub ready: Readiness,
     /// When it is told all the same.
     pub ready_by: Instant,
+    /// Which refusals are told in Events.
+    pub quiet: audit::Quiet,
     /// This process.
     pub identity: Identity,
     /// Namespace of requests and pins.
@@ -78,6 +83,9 @@ impl Ceremony {
 
 /// How often it is looked at what waits for nothing but time.
 const TICK: Duration = Duration::from_secs(2);
+
+/// Proofs of other replicas that are checked at once, and the time until one more is.
+const CHECKS: (u32, Duration) = (20, Duration::from_secs(1));
 
 /// What an effect, or a timer, brings back: keyring and event.
 type Answer = (String, Event);
@@ -154,6 +162,8 @@ struct Desk {
     requests_before: HashSet<String>,
     /// Other replicas' requests.
     waiting: hand_over::Waiting,
+    /// Of their proofs that may be checked: each costs the API server a review.
+    checks: audit::Budget,
     /// Keyrings that another replica may hand over, by their statuses.
     elsewhere: HashSet<String>,
     /// A pod may be gone that the Keyrings' statuses still name.
@@ -185,6 +195,7 @@ impl Desk {
             requests: HashSet::new(),
             requests_before: HashSet::new(),
             waiting: hand_over::Waiting::default(),
+            checks: audit::Budget::new(CHECKS.0, CHECKS.1, Instant::now()),
             elsewhere: HashSet::new(),
             outdated: true,
             releases: HashMap::new(),
@@ -379,7 +390,7 @@ impl Desk {
     fn hand_over(&mut self) {
         let keys = Arc::clone(&self.ceremony.keys);
         let unsealed = |keyring: &str| keys.look(keyring, hand_over::is_due) == Some(true);
-        for (keyring, asked) in self.waiting.due(Instant::now(), unsealed) {
+        for (keyring, asked) in self.waiting.due(Instant::now(), unsealed, &mut self.checks) {
             self.feed(&keyring, Event::HandOverAsked(Box::new(asked)));
         }
     }
@@ -461,6 +472,7 @@ impl Desk {
             sender
         });
         for effect in effects {
+            audit::effect(&self.ceremony.metrics, keyring, &self.ceremony.identity.pod, &effect);
             // The receiving task lives as long as this sender.
             let _ = queue.send(effects::Job::Effect(effect));
         }

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::{Timestamp, Unit};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
-use touchseal_crds::keyring::{HolderRecord, ReplicaState, ReplicaStatus, UnsealRecord};
+use touchseal_crds::keyring::{Holder, HolderRecord, HolderUse, ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
 use touchseal_keyring::state::{Phase, SealedBecause, Tampered};
@@ -135,6 +135,7 @@ fn summary(
     if let Some(newest) = newest {
         status.last_unseal = Some(newest.clone());
     }
+    status.holders = last_uses(object, &status);
     status.fingerprint = own.fingerprint.or(status.fingerprint);
     let (word, message) = if unsealed > 0 {
         (Reason::Unsealed, format!("{unsealed} of {} replicas unsealed", status.replicas.len()))
@@ -160,6 +161,27 @@ fn summary(
     }
     set(&mut status, ConditionType::Unsealed, flag, word, &message, now);
     status
+}
+
+/// Who has had a part in the unseals that are told of, or had before; nobody who is no holder any more.
+fn last_uses(object: &Keyring, status: &KeyringStatus) -> Vec<HolderUse> {
+    let records = status.replicas.iter().filter_map(|replica| replica.unsealed_by.as_ref());
+    let by_holders = records.filter(|record| record.handed_over_by.is_none());
+    let named = by_holders.flat_map(|record| {
+        let newest = HolderRecord { holder: record.holder.clone(), serial: record.serial };
+        record.with.iter().cloned().chain([newest]).map(|of| (of, record.at.clone()))
+    });
+    let before = status
+        .holders
+        .iter()
+        .map(|one| (HolderRecord { holder: one.holder.clone(), serial: one.serial }, one.last_used.clone()));
+    let all: Vec<(HolderRecord, Time)> = named.chain(before).collect();
+    let last = |holder: &Holder| {
+        let own = all.iter().filter(|(of, _)| of.holder == holder.name && of.serial == holder.serial);
+        let last_used = own.map(|(_, at)| at).max_by_key(|at| at.0)?.clone();
+        Some(HolderUse { holder: holder.name.clone(), serial: holder.serial, last_used })
+    };
+    object.spec.holders.iter().filter_map(last).collect()
 }
 
 fn set(
@@ -284,6 +306,41 @@ mod tests {
         assert_eq!(state(&good, ConditionType::Stalled), None);
         assert_eq!(state(&good, ConditionType::Tampered), None);
         assert_eq!(state(&good, ConditionType::Ready), Some(("True", "Sealed")));
+    }
+
+    #[test]
+    fn each_holders_last_use_is_remembered_until_they_are_none() {
+        let spec = |names: &[&str]| {
+            let holder = |name: &&str| json!({ "name": name, "kind": "Piv", "serial": 1, "slot": "82", "recipient": "" });
+            let holders: Vec<_> = names.iter().map(holder).collect();
+            let spec = json!({ "version": 1, "id": "", "revision": 1, "holders": holders, "generations": [], "signature": "" });
+            Keyring::new("prod", serde_json::from_value(spec).unwrap())
+        };
+        let live = ["a".to_owned(), "b".to_owned()].into();
+        let now = at("2026-06-01T00:00:00Z");
+        let mut first = own("a", Some("2026-02-02T00:00:00Z"));
+        let with = vec![
+            HolderRecord { holder: "bob".to_owned(), serial: 1 },
+            HolderRecord { holder: "mallory".to_owned(), serial: 9 },
+        ];
+        first.replica.unsealed_by.as_mut().unwrap().with = with;
+        let one = summary(&spec(&["alice", "bob", "carol"]), &KeyringStatus::default(), first, &live, &now);
+        let uses = |status: &KeyringStatus| -> Vec<(String, String)> {
+            status.holders.iter().map(|one| (one.holder.clone(), one.last_used.0.to_string())).collect()
+        };
+        let february = "2026-02-02T00:00:00Z".to_owned();
+        assert_eq!(
+            uses(&one),
+            [("alice".to_owned(), february.clone()), ("bob".to_owned(), february.clone())]
+        );
+        let two =
+            summary(&spec(&["bob", "alice"]), &one, own("a", Some("2026-03-03T00:00:00Z")), &live, &now);
+        assert_eq!(
+            uses(&two),
+            [("bob".to_owned(), february.clone()), ("alice".to_owned(), "2026-03-03T00:00:00Z".to_owned())]
+        );
+        let three = summary(&spec(&["bob"]), &two, own("a", None), &live, &now);
+        assert_eq!(uses(&three), [("bob".to_owned(), february)]);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use touchseal_crds::Reason;
 use touchseal_crds::unseal_request::{Release, ShareRelease};
 
 use super::{
-    Effect, Event, Opening, Phase, PublishedRequest, ReleasedBy, Sealed, SealedBecause, State, StoredPin,
-    Tampered, Unsealed,
+    Effect, Event, Opening, Phase, PublishedRequest, Rejected, ReleasedBy, Sealed, SealedBecause, State,
+    StoredPin, Tampered, Unsealed,
 };
 use crate::manifest::{VerifiedManifest, verify};
 use crate::open::{OpenError, OpenKeyring};
 use crate::pin::{Pin, PinCheck};
+use crate::release::ReleaseError;
 use crate::session::Session;
 
 impl State {
@@ -211,16 +212,12 @@ impl State {
 
     fn try_release(&mut self, release: &Release, now: Timestamp, effects: &mut Vec<Effect>) {
         let Phase::Sealed(Sealed { manifest, session, .. }) = &self.phase else { return };
-        let opened = self
-            .accepts_hand_over(manifest, release, now)
-            .and_then(|at| {
-                Ok((session.open_release(manifest, release).map_err(|error| error.to_string())?, at))
-            })
-            .and_then(|(master, at)| {
-                Ok((OpenKeyring::open(manifest, master).map_err(|error| error.to_string())?, at))
-            });
-        match opened {
-            Err(message) => effects.push(Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message }),
+        match self.open_release(manifest, session, release, now) {
+            Err((rejected, message)) => {
+                let (holder, serial, reason) =
+                    (release.holder.clone(), release.serial, Reason::ReleaseInvalid);
+                effects.push(Effect::RefuseRelease { holder, serial, rejected, reason, message });
+            }
             Ok((open, at)) => {
                 let by = ReleasedBy {
                     at,
@@ -233,6 +230,28 @@ impl State {
                 self.judge(effects);
             }
         }
+    }
+
+    /// The keys in a release, and when its holder released them.
+    fn open_release(
+        &self,
+        manifest: &VerifiedManifest,
+        session: &Session,
+        release: &Release,
+        now: Timestamp,
+    ) -> Result<(OpenKeyring, Timestamp), (Rejected, String)> {
+        let at =
+            self.accepts_hand_over(manifest, release, now).map_err(|message| (Rejected::Refused, message))?;
+        let master = session.open_release(manifest, release).map_err(|error| {
+            let rejected = match error {
+                ReleaseError::Malformed(_) => Rejected::Garbage,
+                ReleaseError::DoesNotOpen | ReleaseError::WrongKey(_) => Rejected::Forged,
+                _ => Rejected::Refused,
+            };
+            (rejected, error.to_string())
+        })?;
+        let open = OpenKeyring::open(manifest, master);
+        open.map(|open| (open, at)).map_err(|error| (Rejected::Refused, error.to_string()))
     }
 
     /// A right share waits for the others; the one that completes the quorum opens the keyring. A holder counts once, and a

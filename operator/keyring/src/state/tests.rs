@@ -96,7 +96,7 @@ fn a_bad_release_leaves_the_session_waiting() {
     let before = offer(&state);
     let bad = release(&state, &forged);
     let (state, effects) = run(state, [bad]);
-    let [Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message }] = effects.as_slice() else {
+    let [Effect::RefuseRelease { reason: Reason::ReleaseInvalid, message, .. }] = effects.as_slice() else {
         panic!("{effects:?}")
     };
     assert_eq!(message, "release opens to a key that is not the master of key generation 1");

@@ -64,7 +64,7 @@ pub fn run(args: &HoldersArgs, global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The status remembers the newest unseal of all and that of each replica; older ones are in the Events.
+/// Newest unseals as the status tells them: of each holder, of all, and of each replica.
 fn rows(holders: &[Holder], status: Option<&KeyringStatus>) -> Vec<Row> {
     let records = || {
         let replicas = status.into_iter().flat_map(|status| &status.replicas);
@@ -75,8 +75,17 @@ fn rows(holders: &[Holder], status: Option<&KeyringStatus>) -> Vec<Row> {
         let is = |serial, name: &str| serial == holder.serial && name == holder.name;
         is(record.serial, &record.holder) || record.with.iter().any(|with| is(with.serial, &with.holder))
     };
+    let remembered = |holder: &Holder| {
+        let uses = status.into_iter().flat_map(|status| &status.holders);
+        let own = uses.filter(|one| one.holder == holder.name && one.serial == holder.serial);
+        own.map(|one| one.last_used.0).max()
+    };
     let row = |holder: &Holder| Row {
-        last_use: records().filter(|record| of(holder, record)).map(|record| record.at.0).max(),
+        last_use: records()
+            .filter(|record| of(holder, record))
+            .map(|record| record.at.0)
+            .chain(remembered(holder))
+            .max(),
         holder: holder.clone(),
     };
     holders.iter().map(row).collect()
@@ -112,6 +121,7 @@ mod tests {
             |name: &str, serial: u32, at: &str| json!({ "holder": name, "serial": serial, "at": at });
         let replica = |pod: &str, by| json!({ "pod": pod, "state": "Unsealed", "since": "2026-01-01T00:00:00Z", "unsealedBy": by });
         let status: KeyringStatus = serde_json::from_value(json!({
+            "holders": [{ "holder": "dora", "serial": 4, "lastUsed": "2025-01-03T00:00:00Z" }],
             "lastUnseal": record("ben", 2, "2026-01-03T00:00:00Z"),
             "replicas": [
                 replica("a", record("anna", 1, "2026-01-01T00:00:00Z")),
@@ -120,12 +130,12 @@ mod tests {
             ],
         }))
         .unwrap();
-        let holders = [holder("anna", 1), holder("ben", 2), holder("carl", 3)];
+        let holders = [holder("anna", 1), holder("ben", 2), holder("carl", 3), holder("dora", 4)];
         let used: Vec<_> = rows(&holders, Some(&status)).into_iter().map(|row| row.last_use).collect();
         let at = |text: &str| Some(text.parse().unwrap());
         assert_eq!(
             used,
-            [at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"), None],
+            [at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z"), None, at("2025-01-03T00:00:00Z")],
             "carl's was another YubiKey"
         );
         let table = table(&rows(&holders, Some(&status)), false, true);

@@ -7,6 +7,7 @@ mod effects;
 mod hand_over;
 mod report;
 mod request;
+mod tick;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event as Watched};
 use kube::{Api, Client, ResourceExt as _};
@@ -22,9 +22,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
-use touchseal_keyring::State;
 use touchseal_keyring::state::{Effect, Event};
-use touchseal_keyring::{Fingerprint, Pin, locked, manifest};
+use touchseal_keyring::{Fingerprint, Pin, manifest};
 
 pub use audit::Quiet;
 
@@ -370,66 +369,6 @@ impl Desk {
             if before.get(&serial) != Some(&share) {
                 self.feed(keyring, Event::ShareSeen(share));
             }
-        }
-    }
-
-    /// A sealed replica is as ready as another, but one that is about to be unsealed is worth a moment's wait.
-    fn tell_ready(&mut self) {
-        let ceremony = &self.ceremony;
-        if self.listed_once.is_some() || ceremony.ready.get() {
-            return;
-        }
-        let sealed =
-            |keyring: &String| ceremony.keys.look(keyring, |state| !state.holds_keys()) == Some(true);
-        if Instant::now() >= ceremony.ready_by || !self.elsewhere.iter().any(sealed) {
-            ceremony.ready.set();
-        }
-    }
-
-    /// Answers those that wait for what is unsealed here.
-    fn hand_over(&mut self) {
-        let keys = Arc::clone(&self.ceremony.keys);
-        let unsealed = |keyring: &str| keys.look(keyring, hand_over::is_due) == Some(true);
-        for (keyring, asked) in self.waiting.due(Instant::now(), unsealed, &mut self.checks) {
-            self.feed(&keyring, Event::HandOverAsked(Box::new(asked)));
-        }
-    }
-
-    /// What waits for nothing but time. The leader takes replicas whose pod is gone out of the Keyrings' statuses.
-    fn tick(&mut self) {
-        self.watch_memory();
-        self.seal_in_time();
-        self.hand_over();
-        if self.outdated && self.keyrings_listed && self.ceremony.leadership.leads() {
-            self.outdated = false;
-            let queues = self.present.iter().filter_map(|keyring| self.queues.get(keyring));
-            queues.for_each(|queue| drop(queue.send(effects::Job::Report)));
-        }
-    }
-
-    /// Says once that keys could not be locked in memory; it goes on.
-    fn watch_memory(&self) {
-        let metrics = &self.ceremony.metrics;
-        let locked::Locking { bytes, trouble } = locked::state();
-        metrics.locked_memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        if let Some(problem) = trouble
-            && metrics.memory_not_locked.set(1) == 0
-        {
-            tracing::warn!(
-                problem,
-                "keys cannot be locked in memory and may be swapped to disk: raise the limit of locked memory, or turn swap off"
-            );
-        }
-    }
-
-    /// By `sealAfter`.
-    fn seal_in_time(&mut self) {
-        let now = Timestamp::now();
-        let over = |state: &State| state.seals_at().is_some_and(|at| now >= at);
-        let keys = &self.ceremony.keys;
-        let over = self.present.iter().filter(|keyring| keys.look(keyring, over) == Some(true)).cloned();
-        for keyring in over.collect::<Vec<_>>() {
-            self.feed(&keyring, Event::Tick);
         }
     }
 

@@ -106,6 +106,7 @@ pub fn extra(
     now: &Time,
 ) -> Extra {
     let mut extra = Extra::default();
+    remember(observed, entry);
     match delivery(observed.object) {
         Delivery::Previous => previous(observed, digests, entry, write, &mut extra),
         Delivery::InPlace | Delivery::Immutable => entry.previous = None,
@@ -137,6 +138,16 @@ pub fn extra(
         }
     }
     extra
+}
+
+/// Notes what an earlier delivery left, for when it is there no more.
+fn remember(observed: &Observed<'_>, entry: &mut LedgerEntry) {
+    let immutable = delivery(observed.object) == Delivery::Immutable;
+    let mains = observed.others.iter().filter(|other| other.name == target_name(observed.object));
+    let singles = observed.others.iter().filter(|other| other.role() == Some(GENERATION));
+    entry.left_main = mains.filter_map(Other::generation).max().max(entry.left_main).filter(|_| immutable);
+    entry.left_single =
+        singles.filter_map(Other::generation).max().max(entry.left_single).filter(|_| !immutable);
 }
 
 impl Extra {

@@ -132,7 +132,11 @@ fn which(given: &Given<'_>, secret: &str) -> Option<Which> {
         "-previous" => Some(Which::Previous),
         _ => generation_of(rest)
             .filter(|number| *number <= given.entry.generation)
-            .filter(|number| immutable(given) || given.generations.contains(number))
+            .filter(|number| {
+                immutable(given)
+                    || given.generations.contains(number)
+                    || given.entry.left_single.is_some_and(|highest| *number <= highest)
+            })
             .map(Which::Generation),
     }
 }

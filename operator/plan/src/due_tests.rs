@@ -37,6 +37,8 @@ fn entry(keys: &[(&str, i64)]) -> LedgerEntry {
         history: Vec::new(),
         gone: std::collections::BTreeMap::new(),
         previous: None,
+        left_main: None,
+        left_single: None,
         forgotten: None,
         ended: None,
     }

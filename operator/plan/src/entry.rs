@@ -57,6 +57,13 @@ pub struct LedgerEntry {
     /// Number of the content that the Secret `<name>-previous` was given, until it was deleted or seen lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<i64>,
+    /// What an earlier delivery left is known of also after somebody deleted it: pods may hold it still. The number the Secret of
+    /// the target's own name had, while delivery is Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_main: Option<i64>,
+    /// The highest number of which there was a Secret of its own, while delivery is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_single: Option<i64>,
     /// Removed keys are forgotten; none of them went after this moment.
     #[serde(default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<Time>,

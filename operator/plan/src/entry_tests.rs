@@ -45,6 +45,8 @@ fn full() -> LedgerEntry {
         history: (1..=10).rev().map(past).collect(),
         gone: BTreeMap::new(),
         previous: Some(9),
+        left_main: Some(3),
+        left_single: Some(2),
         forgotten: None,
         ended: None,
     }

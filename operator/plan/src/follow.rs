@@ -119,7 +119,7 @@ fn is_right(observed: &Observed<'_>, entry: &LedgerEntry, ours: &OurSecret) -> b
 fn main_number(observed: &Observed<'_>, entry: &LedgerEntry, written: bool) -> Option<i64> {
     if deliver::delivery(observed.object) == Delivery::Immutable {
         let main = observed.others.iter().find(|other| other.name == decide::target_name(observed.object));
-        return main.and_then(Other::generation);
+        return main.and_then(Other::generation).or(entry.left_main);
     }
     match &observed.secret {
         _ if written => Some(entry.generation),

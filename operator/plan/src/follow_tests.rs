@@ -391,9 +391,13 @@ fn who_uses_what_an_earlier_delivery_left_is_not_overlooked() {
         (world.draining().as_str(), world.left()),
         ("True StaleConsumers", vec![None, None, Some(3002)])
     );
-    // Without it the name is somebody else's.
+    // Somebody deletes it: the pod holds what it read.
     world.others.clear();
     world.step(3100);
+    assert_eq!(world.draining(), "True StaleConsumers");
+    // Where there never was one the name is somebody else's.
+    world.ledger.as_mut().unwrap().left_single = None;
+    world.step(3200);
     assert_eq!(world.draining(), "False Drained");
 }
 
@@ -501,4 +505,25 @@ fn a_template_without_pods_may_name_an_old_secret_and_that_is_said_until_there_i
     world.others.clear();
     world.step(2800);
     assert!(!message(&world).contains(said), "{}", message(&world));
+}
+
+#[test]
+fn a_secret_that_an_earlier_delivery_left_and_somebody_deleted_is_held_all_the_same() {
+    let mut world = World::rotated(None);
+    let SecretSeen::Ours(main) = std::mem::take(&mut world.secret) else { panic!("there is none") };
+    world.object.spec.rotation.as_mut().unwrap().delivery = Some(Delivery::Immutable);
+    world.others = vec![Other { name: "app".to_owned(), secret: main }];
+    world.consumers.pods = vec![pod(How::Env, 2600)];
+    world.step(2700);
+    world.password = 3;
+    world.step(3000);
+    world.step(3002);
+    assert_eq!(world.draining(), "True StaleConsumers");
+    world.others.clear();
+    world.consumers.pods = vec![pod(How::Env, 3050)];
+    world.step(3100);
+    assert_eq!(world.draining(), "True StaleConsumers", "started after the rotation, with what was left");
+    world.object.spec.rotation.as_mut().unwrap().delivery = None;
+    world.step(3200);
+    assert_eq!(world.ledger.as_ref().unwrap().left_main, None, "it is made anew");
 }

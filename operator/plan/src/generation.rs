@@ -70,6 +70,8 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         newest_modified: newest,
         history,
         previous: before.and_then(|entry| entry.previous),
+        left_main: before.and_then(|entry| entry.left_main),
+        left_single: before.and_then(|entry| entry.left_single),
         forgotten: before.and_then(|entry| entry.forgotten.clone()),
         ended: None,
     };

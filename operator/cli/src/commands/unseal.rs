@@ -54,13 +54,22 @@ pub fn run(args: &UnsealArgs, global: &Global) -> Result<(), Failure> {
     let operator = args.operator.account();
     let namespace = operator.namespace;
 
-    let gathered = gather::gather(&cluster, operator, &args.keyrings, args.timeout)?;
-    if gathered.is_empty() {
+    let deadline = Instant::now() + args.timeout.min(gather::MAX_SETTLE);
+    let gathered = loop {
+        let gathered = gather::gather(&cluster, operator, &args.keyrings, args.timeout)?;
+        if !gathered.is_empty() {
+            break gathered;
+        }
+        let idle = idle::Idle::look(&cluster, operator, &args.keyrings)?;
+        if idle.is_about_to_change(namespace) && Instant::now() < deadline {
+            std::thread::sleep(gather::LOOK_EVERY);
+            continue;
+        }
         if matches!(global.output, Format::Json | Format::Yaml) {
             output::print(&output::machine(global.output, &[(); 0])?)?;
         }
-        return idle::explain(&cluster, &args.keyrings, namespace);
-    }
+        return idle.explain(namespace);
+    };
     let who = report::who_asks(&gathered);
     if !who.is_empty() {
         terminal::say(who.trim_end());

@@ -14,9 +14,9 @@ use crate::commands::keyring::{ClusterKeyringError, fetch, is_object_name};
 use crate::error::{Exit, Failure};
 use touchseal_keyring::proof::{self, Gravity, Operator, Refusal};
 
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A starting operator publishes its session in moments; longer it is not waited for.
-const MAX_SETTLE: Duration = Duration::from_secs(5);
+pub const MAX_SETTLE: Duration = Duration::from_secs(5);
 
 /// What is shown of one request.
 #[derive(Clone, Debug, Default)]

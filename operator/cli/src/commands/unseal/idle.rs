@@ -1,56 +1,129 @@
-//! Nobody asks: because no keyring needs it, or because the operator refuses the keyring or has not seen it.
+//! Nobody asks: because no keyring needs it, because the operator refuses the keyring, has not seen it or has just started.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
 use touchseal_crds::Keyring;
+use touchseal_crds::keyring::ReplicaState;
+use touchseal_keyring::proof::Operator;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterError};
 use crate::commands::keyring::{is_new, refused};
 use crate::error::{Exit, Failure};
+use crate::seal_wait::Live;
 use crate::terminal;
 
-/// Says why nothing waits; a failure when every keyring meant is refused.
-pub fn explain(cluster: &Cluster, only: &[String], namespace: &str) -> Result<(), Failure> {
-    let keyrings = if only.is_empty() {
-        match cluster.keyrings() {
-            Ok(keyrings) => keyrings,
-            // Unsealing needs no right to list keyrings.
-            Err(error) if error.is_forbidden() => Vec::new(),
-            Err(error) => return Err(error.into()),
-        }
-    } else {
-        let found: Result<Vec<_>, _> = only.iter().map(|name| cluster.keyring(name)).collect();
-        found?.into_iter().flatten().collect()
-    };
-    let (lines, ended) = words(&keyrings, namespace);
-    lines.iter().for_each(|line| terminal::say(line));
-    ended
+/// What there is while nobody asks.
+#[derive(Debug)]
+pub struct Idle {
+    keyrings: Vec<Keyring>,
+    /// Pods whose process runs; None where the person may not list pods.
+    running: Option<BTreeSet<String>>,
 }
 
-fn words(keyrings: &[Keyring], namespace: &str) -> (Vec<String>, Result<(), Failure>) {
-    let mut lines = Vec::new();
-    let mut ended = Ok(());
-    let (mut bad, mut new) = (0, 0);
-    for object in keyrings {
-        let name = object.metadata.name.as_deref().unwrap_or_default();
-        if let Some(refused) = refused(object, namespace) {
-            bad += 1;
-            let what = format!("the operator refuses keyring {name}: {}", refused.message);
-            lines.push(format!("{what}\n  {}", refused.hint));
-            if ended.is_ok() {
-                ended = Err(Failure::new(Exit::Failed, what, refused.hint));
-            }
-        } else if is_new(object) {
-            new += 1;
-            lines.push(format!("no operator has looked at keyring {name} yet: see touchseal doctor"));
+impl Idle {
+    /// Looks.
+    pub fn look(cluster: &Cluster, operator: Operator<'_>, only: &[String]) -> Result<Self, Failure> {
+        // The keyrings before the pods: a replica that reports in between has a pod by then.
+        let keyrings = if only.is_empty() {
+            allowed(cluster.keyrings())?.unwrap_or_default()
+        } else {
+            let found: Result<Vec<_>, _> = only.iter().map(|name| cluster.keyring(name)).collect();
+            found?.into_iter().flatten().collect()
+        };
+        let pods = allowed(cluster.pods(operator.namespace))?;
+        let running = pods.map(|pods| running(pods, operator.service_account));
+        Ok(Self { keyrings, running })
+    }
+
+    /// An operator that has just started is about to ask.
+    pub fn is_about_to_change(&self, namespace: &str) -> bool {
+        let someone = self.running.as_ref().is_none_or(|running| !running.is_empty());
+        let keyrings = self.keyrings.iter().filter(|object| refused(object, namespace).is_none());
+        someone && keyrings.into_iter().any(|object| is_new(object) || !self.closed(object).is_empty())
+    }
+
+    /// The running replicas that do not say that they have a keyring open.
+    fn closed(&self, object: &Keyring) -> BTreeSet<String> {
+        let replicas = object.status.as_ref().map(|status| status.replicas.as_slice()).unwrap_or_default();
+        let by_state = |state| -> BTreeSet<String> {
+            replicas
+                .iter()
+                .filter(|replica| replica.state == state)
+                .map(|replica| replica.pod.clone())
+                .collect()
+        };
+        match &self.running {
+            Some(running) => running.difference(&by_state(ReplicaState::Unsealed)).cloned().collect(),
+            None => by_state(ReplicaState::Sealed),
         }
     }
-    let rest = if bad + new == 0 { "no keyring needs unsealing" } else { "no other keyring needs unsealing" };
-    if bad == 0 || bad < keyrings.len() {
-        lines.push(format!("nothing waits in namespace {namespace}: {rest}"));
-        return (lines, Ok(()));
+
+    /// Says why nothing waits; a failure when every keyring meant is refused, or when one is sealed all the same.
+    pub fn explain(&self, namespace: &str) -> Result<(), Failure> {
+        let (lines, ended) = self.words(namespace);
+        lines.iter().for_each(|line| terminal::say(line));
+        ended
     }
-    // The first is told as the error.
-    lines.remove(0);
-    (lines, ended)
+
+    fn words(&self, namespace: &str) -> (Vec<String>, Result<(), Failure>) {
+        let mut lines = Vec::new();
+        let mut ended = Ok(());
+        let (mut bad, mut new) = (0, 0);
+        let mut sealed = None;
+        for object in &self.keyrings {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let closed = self.closed(object);
+            if let Some(refused) = refused(object, namespace) {
+                bad += 1;
+                let what = format!("the operator refuses keyring {name}: {}", refused.message);
+                lines.push(format!("{what}\n  {}", refused.hint));
+                if ended.is_ok() {
+                    ended = Err(Failure::new(Exit::Failed, what, refused.hint));
+                }
+            } else if is_new(object) {
+                new += 1;
+                lines.push(format!("no operator has looked at keyring {name} yet: see touchseal doctor"));
+            } else if !closed.is_empty() {
+                let pods: Vec<String> = closed.into_iter().collect();
+                sealed.get_or_insert_with(|| {
+                    format!(
+                        "keyring {name} is not open in pod {}, which does not ask for it yet",
+                        pods.join(", ")
+                    )
+                });
+            }
+        }
+        if let Some(what) = sealed {
+            let hint = "run the command again in a moment; if it stays so, see touchseal doctor";
+            return (lines, Err(Failure::new(Exit::Failed, what, hint)));
+        }
+        let rest =
+            if bad + new == 0 { "no keyring needs unsealing" } else { "no other keyring needs unsealing" };
+        if bad == 0 || bad < self.keyrings.len() {
+            lines.push(format!("nothing waits in namespace {namespace}: {rest}"));
+            return (lines, Ok(()));
+        }
+        // The first is told as the error.
+        lines.remove(0);
+        (lines, ended)
+    }
+}
+
+/// Unsealing needs no right to list keyrings, or pods.
+fn allowed<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError> {
+    match answer {
+        Err(error) if error.is_forbidden() => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Pods of the operator that have a process and keep it.
+fn running(pods: Vec<Pod>, service_account: &str) -> BTreeSet<String> {
+    let pending = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending");
+    let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !pending(pod);
+    let pods: Vec<Pod> = pods.into_iter().filter(stays).collect();
+    Live::of(&pods, service_account).operators
 }
 
 #[cfg(test)]
@@ -65,6 +138,10 @@ mod tests {
             "status": status,
         }))
         .unwrap()
+    }
+
+    fn words(keyrings: &[Keyring], namespace: &str) -> (Vec<String>, Result<(), Failure>) {
+        Idle { keyrings: keyrings.to_vec(), running: Some(["p".to_owned()].into()) }.words(namespace)
     }
 
     fn tampered(reason: &str) -> Value {
@@ -96,5 +173,56 @@ mod tests {
         assert!(ended.is_ok() && lines[0].contains("refuses keyring odd") && lines[1].contains("no other"));
         let (lines, ended) = words(&[keyring("main", &Value::Null)], "ts");
         assert!(ended.is_ok() && lines[0].contains("no operator has looked at keyring main yet"));
+    }
+
+    #[test]
+    fn a_keyring_that_is_sealed_is_never_called_idle() {
+        let replicas = |state: &str| json!({ "replicas": [{ "pod": "p", "state": state, "since": "2026-01-01T00:00:00Z" }] });
+        let pods =
+            |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+        for (state, running, sealed) in [
+            ("Sealed", pods(&["p"]), Some("p")),
+            ("Sealed", None, Some("p")),
+            // A pod that has not reported yet; the one that has is of the past, or serves on.
+            ("Unsealed", pods(&["q"]), Some("q")),
+            ("Unsealed", pods(&["p", "q"]), Some("q")),
+            ("Unsealed", pods(&["p"]), None),
+            ("Unsealed", None, None),
+            ("Sealed", pods(&[]), None),
+        ] {
+            let idle = Idle { keyrings: vec![keyring("main", &replicas(state))], running };
+            assert_eq!(idle.is_about_to_change("ts"), sealed.is_some(), "{idle:?}");
+            match (idle.words("ts"), sealed) {
+                ((lines, Ok(())), None) => assert!(lines[0].contains("no keyring needs unsealing")),
+                ((lines, Err(failure)), Some(pod)) => {
+                    assert!(lines.is_empty(), "{lines:?}");
+                    assert!(failure.what().contains(&format!("main is not open in pod {pod},")), "{failure}");
+                }
+                (said, _) => panic!("{said:?}: {idle:?}"),
+            }
+        }
+        let new = |running| Idle { keyrings: vec![keyring("main", &Value::Null)], running };
+        assert!(new(pods(&["p"])).is_about_to_change("ts") && !new(pods(&[])).is_about_to_change("ts"));
+        let refused =
+            Idle { keyrings: vec![keyring("main", &tampered("ManifestForked"))], running: pods(&["p"]) };
+        assert!(!refused.is_about_to_change("ts"));
+    }
+
+    #[test]
+    fn a_pod_without_a_process_will_not_ask() {
+        let pod = |name: &str, phase: &str, deleted: Value| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": { "name": name, "deletionTimestamp": deleted },
+                "spec": { "serviceAccountName": "ts", "containers": [] }, "status": { "phase": phase },
+            }))
+            .unwrap()
+        };
+        let pods = vec![
+            pod("runs", "Running", Value::Null),
+            pod("starts", "Pending", Value::Null),
+            pod("failed", "Failed", Value::Null),
+            pod("goes", "Running", json!("2026-01-01T00:00:00Z")),
+        ];
+        assert_eq!(running(pods, "ts"), BTreeSet::from(["runs".to_owned()]));
     }
 }

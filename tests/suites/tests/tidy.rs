@@ -18,8 +18,9 @@ const PURE: [(&str, &str); 5] = [
     ("touchseal-plan", "operator/plan/src"),
 ];
 /// Files of the operator that write to the API server.
-const WRITERS: [&str; 11] = [
+const WRITERS: [&str; 12] = [
     "apply.rs",
+    "census.rs",
     "apply/",
     "ledger.rs",
     "incidents.rs",

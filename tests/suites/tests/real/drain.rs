@@ -68,7 +68,7 @@ fn a_rotation_is_followed_until_the_old_value_may_be_revoked() {
     assert_eq!((left.len(), &generations[0]["drained"]), (2, &Value::Null));
     let (_, _, message) = draining(&object);
     let expected = format!(
-        "generation 2 was left by its last consumer at {}: the old value of password may be revoked now",
+        "no pod holds generation 2 any more, seen at {}: the old value of password may be revoked now",
         left[0]
     );
     assert_eq!(message, expected);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
 use touchseal_suites::pods::{env, env_from, spec};
+use touchseal_suites::world::condition;
 use touchseal_suites::{Apps, DEADLINE};
 
 use crate::incident::touchseal;
@@ -13,10 +14,10 @@ const STORY: [(&str, &str, &str, &str); 4] = [
     (
         "switchOver",
         "give the idle user a new password",
-        "then lock the user they left",
+        "then lock the user that was left",
         "lock the user that was left",
     ),
-    ("inPlaceReset", "reset it at the service", "they fail until then", ""),
+    ("inPlaceReset", "reset it at the service", "consumers fail until then", ""),
     ("deployBeforeRevoke", "issue the new one", "only then revoke the old one", "revoke the old one now"),
 ];
 
@@ -80,7 +81,8 @@ fn each_kind_of_credential_is_played_through_to_its_end() {
         apply(&apps, class, "second", "90d");
         let row = wait_for_row(&apps, class, "Draining", middle);
         assert_eq!((&row["staleConsumers"], &row["generation"]), (&json!(1), &json!(2)));
-        let refused = wait(&apps, class, &["--timeout", "1s"]).refused(4, &["1 of 1 pods", "do not revoke"]);
+        let hint = if class == "inPlaceReset" { "fail until they have the new one" } else { "do not revoke" };
+        let refused = wait(&apps, class, &["--timeout", "1s"]).refused(4, &["1 of 1 pods", hint]);
         assert!(refused.err.contains("an older value: Pod"), "progress is told: {}", refused.err);
     }
     let table = touchseal(&apps, &["rotation", "--sort", "stale"]).ok().out;
@@ -95,7 +97,8 @@ fn each_kind_of_credential_is_played_through_to_its_end() {
             apps.end_pod(&format!("old-{name}"));
             waiting.join().unwrap()
         });
-        assert!(said.ok().out.contains("may be revoked now"));
+        let left = if end.is_empty() { "there is none to revoke" } else { "may be revoked now" };
+        assert!(said.ok().out.contains(left));
         wait_for_row(&apps, class, "Drained", end);
     }
     let revocable = touchseal(&apps, &["rotation", "--filter", "revocable", "-o", "name"]).ok().out;
@@ -145,6 +148,42 @@ fn a_key_that_was_added_leaves_no_old_value_behind() {
     for key in ["user", "token"] {
         assert!(of(key)["state"] == "Current" && of(key).get("nextStep").is_none(), "{rows:#?}");
     }
+}
+
+#[test]
+fn a_value_that_is_served_again_is_not_the_old_one() {
+    let apps = Apps::new("served-again");
+    let first = apps.encrypt("app.yaml", "password: first\n");
+    let apply = |document: &str| apps.apply_secret("app", json!({ "documents": [{ "sops": document }] }));
+    let wait = |since: i64| wait(&apps, "app", &["--timeout", "60s", "--generation", &since.to_string()]);
+    apply(&first);
+    apps.wait_for_generation("app", 1);
+    apps.next_second();
+    apps.apply_yaml("app", "password: second\n");
+    assert!(wait(2).ok().out.contains("the old value of password may be revoked now"));
+
+    // The new one was no good, and the old one comes in a new document; then in the old one.
+    apps.next_second();
+    apps.apply_yaml("app", "password: first\n");
+    let only = "of password only what generation 2 held may be revoked";
+    for since in [3, 2] {
+        wait(since).refused(3, &[only, "nothing else"]);
+    }
+    let message = |object: &Value| condition(object, "Draining")["message"].as_str().unwrap().to_owned();
+    let said = message(&apps.wait_for_draining("app", "False", "Drained"));
+    assert!(said.contains(only) && !said.contains("old value"), "{said}");
+    let row = row(&apps, "app");
+    let step = "revoke only what generation 2 held: the value in use was served before";
+    assert_eq!((&row["state"], &row["nextStep"]), (&json!("Drained"), &json!(step)));
+
+    apps.next_second();
+    apps.apply_yaml("app", "password: fourth\n");
+    assert!(wait(4).ok().out.contains("the old value of password may be revoked now"));
+    apply(&first);
+    wait(5).refused(3, &["of password only what generation 4 held may be revoked"]);
+    let object = apps.wait_for_draining("app", "False", "Drained");
+    assert_eq!(condition(&object, "RolledBack")["status"], "True");
+    assert!(message(&object).contains("only what generation 4 held"), "{}", message(&object));
 }
 
 #[test]

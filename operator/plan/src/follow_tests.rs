@@ -527,3 +527,18 @@ fn a_secret_that_an_earlier_delivery_left_and_somebody_deleted_is_held_all_the_s
     world.step(3200);
     assert_eq!(world.ledger.as_ref().unwrap().left_main, None, "it is made anew");
 }
+
+#[test]
+fn a_planted_number_leads_to_none_that_is_not_believed() {
+    let mut world = World::new(None);
+    world.step(1000);
+    world.ledger = None;
+    let highest = crate::observed::MAX_NUMBER.to_string();
+    world.ours().annotations.insert("touchseal.dev/secret-generation".to_owned(), highest);
+    world.ours().fingerprint = [9; 16];
+    world.step(2000);
+    world.password = 2;
+    world.step(3000);
+    world.step(3100);
+    assert_eq!(world.draining(), "False Drained");
+}

@@ -7,7 +7,7 @@ use touchseal_crds::rotation::Delivery;
 use crate::deliver::{delivery, held, secret_name};
 use crate::entry::LedgerEntry;
 use crate::generation::{self, Step};
-use crate::observed::{Digests, Observed, Opened, Other, OurSecret, SecretSeen};
+use crate::observed::{Digests, MAX_NUMBER, Observed, Opened, Other, OurSecret, SecretSeen};
 
 /// The part of what was observed that a number follows from; the fields are those of [`Observed`].
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,10 @@ impl<'a> Place<'a> {
         generation::advance(self.ledger, Step { digests, source, served_unchanged, borne, now })
     }
 
-    /// The highest number that a Secret of this object bears.
+    /// The highest number that a Secret of this object bears. One so high that those after it would not be believed was
+    /// written by somebody else.
     pub fn borne(&self) -> Option<i64> {
-        self.others.iter().filter_map(Other::generation).chain(self.secret.generation()).max()
+        let all = self.others.iter().filter_map(Other::generation).chain(self.secret.generation());
+        all.filter(|number| *number <= MAX_NUMBER / 2).max()
     }
 }

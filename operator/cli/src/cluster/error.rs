@@ -101,7 +101,7 @@ impl Explain for ClusterError {
             Problem::TimedOut(_) => format!("{REACH}; or allow more time with --request-timeout"),
             Problem::Api(kube::Error::Api(status)) => match status.code {
                 401 => "log in to the cluster again, and try kubectl auth whoami".to_owned(),
-                403 => "ask a cluster administrator for that right; `touchseal doctor` lists all that are needed".to_owned(),
+                403 => forbidden(status.details.as_ref().map(|details| details.kind.as_str()).unwrap_or_default()),
                 404 => "see whether Touchseal is installed on this cluster: touchseal doctor, and --context".to_owned(),
                 409 => "it changed in between: run the command again".to_owned(),
                 _ => "the API server refuses or fails: look at its message, then try again".to_owned(),
@@ -124,6 +124,21 @@ impl Explain for ClusterError {
     }
 }
 
+/// Which right is missing, by the plural name of what was asked for.
+fn forbidden(resource: &str) -> String {
+    match resource {
+        "encryptedsecrets" | "recipients" => {
+            "name a namespace you may look into with -n, or ask a cluster administrator for the role touchseal-viewer"
+        }
+        "incidents" => "ask a cluster administrator for the role touchseal-incident-manager",
+        "keyrings" | "unsealrequests" | "tokenreviews" => {
+            "ask a cluster administrator for the role touchseal-unsealer; `touchseal doctor` lists what unsealing and sealing need"
+        }
+        _ => "ask a cluster administrator for that right",
+    }
+    .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +155,28 @@ mod tests {
         assert_eq!(error.to_string(), "get keyring main: keyrings is forbidden: User \"x\"");
         assert!(error.hint().contains("administrator"));
         assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_missing_right_names_the_role_that_has_it() {
+        let hint = |kind: &str| {
+            let status = serde_json::json!({ "code": 403, "message": "no", "details": { "kind": kind } });
+            let status: kube::core::Status = serde_json::from_value(status).unwrap();
+            ClusterError::new("x", Problem::Api(kube::Error::Api(Box::new(status)))).hint()
+        };
+        for (kind, wanted) in [
+            ("encryptedsecrets", "-n, or ask a cluster administrator for the role touchseal-viewer"),
+            ("incidents", "touchseal-incident-manager"),
+            ("keyrings", "touchseal-unsealer; `touchseal doctor`"),
+            ("pods", "for that right"),
+        ] {
+            assert!(hint(kind).contains(wanted), "{kind}: {}", hint(kind));
+            assert_eq!(
+                hint(kind).contains("doctor"),
+                kind == "keyrings",
+                "doctor looks at unsealing and sealing only"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use touchseal_crds::incident::IncidentSelector;
 use touchseal_crds::{Incident, IncidentSpec, duration};
 
-use super::IncidentError;
+use super::{IncidentError, subject};
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::commands::keyring::is_object_name;
@@ -50,15 +50,22 @@ pub fn run(args: &OpenArgs, global: &Global) -> Result<(), Failure> {
         error.into()
     })?;
     match global.output {
-        Format::Table | Format::Wide => output::print(&format!(
-            "incident {name} is open: every value that existed at {at} counts as exposed\n\
-             next: touchseal incident status {name}\n",
-            name = args.name,
-            at = stored.spec.exposed_at.0,
-        )),
+        Format::Table | Format::Wide => output::print(&told(&args.name, &stored.spec)),
         Format::Name => output::print(&format!("incident.touchseal.dev/{}\n", args.name)),
         format => output::print(&output::machine(format, &stored)?),
     }
+}
+
+fn told(name: &str, spec: &IncidentSpec) -> String {
+    let of = match spec.selector.as_ref().map(subject).filter(|words| !words.is_empty()) {
+        Some(subject) => format!(" of {subject}"),
+        None => String::new(),
+    };
+    format!(
+        "incident {name} is open: every value{of} that existed at {at} counts as exposed\n\
+         next: touchseal incident status {name}\n",
+        at = spec.exposed_at.0,
+    )
 }
 
 fn incident(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result<Incident, Failure> {
@@ -103,11 +110,27 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((label, value)) if !label.is_empty() && !value.starts_with('=') => {
+        Some((label, value)) if is_label(label) && is_word(value, true) => {
             Ok((label.to_owned(), value.to_owned()))
         }
         _ => Err("give LABEL=VALUE; no other kind of selector is known".to_owned()),
     }
+}
+
+/// A label's name, as Kubernetes takes it: `[DOMAIN/]WORD`.
+fn is_label(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((domain, word)) => is_object_name(domain) && is_word(word, false),
+        None => is_word(text, false),
+    }
+}
+
+fn is_word(text: &str, may_be_empty: bool) -> bool {
+    let at_the_end = |c: Option<char>| c.map_or(may_be_empty, |c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && at_the_end(text.chars().next())
+        && at_the_end(text.chars().last())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]
@@ -173,6 +196,33 @@ mod tests {
         }
         let future = parse(&["leak", "--exposed-at", "2026-06-01T00:00:01Z"]).unwrap();
         assert!(incident(&future, None, now()).unwrap_err().what().contains("in the future"));
-        assert!(parse(&["leak", "--exposed-at", "1d", "-l", "tier==db"]).is_err());
+    }
+
+    #[test]
+    fn a_selector_takes_labels_and_nothing_else() {
+        for bad in [
+            "tier==db", "team!=x", "team", "=x", "a b=c", "-a=b", "a/b/c=d", "Team/x=y", "tier=a b",
+            "team=x!",
+        ] {
+            assert!(parse(&["leak", "--exposed-at", "1d", &format!("-l={bad}")]).is_err(), "{bad}");
+        }
+        for good in ["team=x", "team=", "app.kubernetes.io/part-of=a_b.c"] {
+            assert!(parse(&["leak", "--exposed-at", "1d", "-l", good]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_selected_is_said_to_be_exposed() {
+        let said = |words: &[&str]| {
+            let args = parse(&[&["leak", "--exposed-at", "2026-05-01T00:00:00Z"], words].concat()).unwrap();
+            told("leak", &incident(&args, None, now()).unwrap().spec)
+        };
+        assert!(
+            said(&[]).contains("every value that existed at 2026-05-01T00:00:00Z counts"),
+            "{}",
+            said(&[])
+        );
+        let some = said(&["--namespaces", "nope", "--key", "token"]);
+        assert!(some.contains("every value of namespaces nope; keys token that existed at"), "{some}");
     }
 }

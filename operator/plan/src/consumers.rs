@@ -73,6 +73,8 @@ pub enum How {
     Init,
     /// Files the kubelet refreshes.
     Volume,
+    /// By the driver of a volume, when it mounts that for the pod.
+    Driver,
     /// By the kubelet, to pull images; read anew at each pull.
     Pull,
 }
@@ -86,6 +88,7 @@ impl How {
             How::SubPath => "subPath",
             How::Init => "initContainer",
             How::Volume => "volume",
+            How::Driver => "volumeDriver",
             How::Pull => "imagePullSecrets",
         }
     }
@@ -138,8 +141,9 @@ pub fn read(pod: &Pod) -> Option<(Shape, Times)> {
     if matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed")) {
         return None;
     }
+    let drivers = spec.volumes.iter().flatten().filter_map(of_driver);
+    let mut refs: BTreeSet<Ref> = drivers.map(|name| reference(name, None, How::Driver, None)).collect();
     let volumes = volumes(spec.volumes.as_deref().unwrap_or_default());
-    let mut refs = BTreeSet::new();
     let mut started = Vec::new();
     let mut mounted = BTreeSet::new();
     let idle = if spec.node_name.is_some() { Held::STARTING } else { Held::NOTHING };
@@ -291,6 +295,18 @@ impl Source<'_> {
             .collect();
         if found.is_empty() { self.refs(how, Some(container)) } else { found }
     }
+}
+
+/// The Secret that a volume's driver is given.
+fn of_driver(volume: &Volume) -> Option<&str> {
+    let csi = volume.csi.as_ref().and_then(|v| v.node_publish_secret_ref.as_ref());
+    let flex = || volume.flex_volume.as_ref().and_then(|v| v.secret_ref.as_ref());
+    let ceph = || volume.cephfs.as_ref().and_then(|v| v.secret_ref.as_ref());
+    let rbd = || volume.rbd.as_ref().and_then(|v| v.secret_ref.as_ref());
+    let iscsi = || volume.iscsi.as_ref().and_then(|v| v.secret_ref.as_ref());
+    let reference = csi.or_else(flex).or_else(ceph).or_else(rbd).or_else(iscsi);
+    let azure = || volume.azure_file.as_ref().map(|v| v.secret_name.as_str());
+    reference.map(|r| r.name.as_str()).or_else(azure).filter(|name| !name.is_empty())
 }
 
 /// The Secrets in volumes, by the volume's name.

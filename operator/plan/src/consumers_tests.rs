@@ -120,6 +120,23 @@ fn volumes_nobody_mounts_and_pull_secrets_belong_to_no_container() {
 }
 
 #[test]
+fn what_drivers_of_volumes_are_given_is_used() {
+    for volume in [
+        json!({ "csi": { "driver": "d", "nodePublishSecretRef": { "name": "app" } } }),
+        json!({ "flexVolume": { "driver": "d", "secretRef": { "name": "app" } } }),
+        json!({ "cephfs": { "monitors": ["m"], "secretRef": { "name": "app" } } }),
+        json!({ "rbd": { "monitors": ["m"], "image": "i", "secretRef": { "name": "app" } } }),
+        json!({ "iscsi": { "iqn": "i", "lun": 0, "targetPortal": "t", "secretRef": { "name": "app" } } }),
+        json!({ "azureFile": { "shareName": "s", "secretName": "app" } }),
+    ] {
+        let mut volume = volume;
+        volume["name"] = json!("v");
+        let spec = json!({ "volumes": [volume], "containers": [] });
+        assert_eq!(refs(&pod(spec.clone(), json!({}))), ["app volumeDriver"], "{spec}");
+    }
+}
+
+#[test]
 fn init_containers_count_also_when_they_are_done_and_so_do_sidecars_and_ephemeral_ones() {
     let env =
         |name: &str| json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": name, "key": "k" } } }]);

@@ -209,6 +209,12 @@ impl<'a> Scale<'a> {
             return CURRENT;
         }
         let Some(changed) = self.changed(reference.key.as_deref()) else { return CURRENT };
+        if reference.how == How::Driver {
+            // Nothing tells when it mounted the volume, but that of a new pod it mounts anew.
+            let holds = self.held_at(pod.times.created);
+            let state = if pod.times.created > changed { State::Current } else { State::Stale };
+            return Verdict { state, restart: state == State::Stale, holds };
+        }
         let frozen = reference.how != How::Volume || self.restart_mounts;
         let held = reference.container.and_then(|at| pod.times.started.get(usize::from(at)));
         match held {
@@ -223,7 +229,9 @@ impl<'a> Scale<'a> {
     fn margin(&self, how: How) -> Seconds {
         match how {
             How::Env | How::EnvFrom => SETTLE,
-            How::SubPath | How::Init | How::Volume | How::Pull => SETTLE.saturating_add(self.given.refresh),
+            How::SubPath | How::Init | How::Volume | How::Driver | How::Pull => {
+                SETTLE.saturating_add(self.given.refresh)
+            }
         }
     }
 

@@ -221,6 +221,13 @@ fn where_files_are_read_at_start_only_they_are_frozen() {
 }
 
 #[test]
+fn what_a_volume_was_mounted_with_is_held_for_as_long_as_its_pod_lives() {
+    let driver = |created| pod(How::Driver, None, created, started(8000));
+    assert!(is_stale(driver(2500)) && is_stale(driver(3000)));
+    assert!(!is_stale(driver(3001)));
+}
+
+#[test]
 fn pull_secrets_are_used_and_never_stale() {
     assert!(!is_stale(pod(How::Pull, None, 10, started(10))));
 }

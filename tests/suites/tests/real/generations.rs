@@ -120,6 +120,37 @@ fn an_object_deleted_and_made_again_goes_on_counting() {
     assert_eq!(object["status"]["secretGeneration"], number);
 }
 
+/// `kubectl replace` takes the status of neither side, `--force` makes another object of the same name.
+#[test]
+fn a_replaced_object_goes_on_counting() {
+    let apps = Apps::new("replaced");
+    apps.serve_yaml("app", "password: first\nuser: app\n");
+    apps.apply_yaml("app", "password: second\nuser: app\n");
+    let before = apps.wait_for_generation("app", 2);
+    let began = since(&before);
+    let uid = before["metadata"]["uid"].clone();
+    let replace = |flags: &[&str], password: &str| {
+        let document = apps.encrypt("app.yaml", &format!("password: {password}\nuser: app\n"));
+        // Nothing but name and spec, as in a repository; no status, no version, no number.
+        let manifest = json!({
+            "apiVersion": "touchseal.dev/v1alpha1", "kind": "EncryptedSecret", "metadata": { "name": "app" },
+            "spec": { "documents": [{ "name": "app.yaml", "sops": document }] },
+        });
+        let file = apps.cluster.dir().join("replaced.json");
+        std::fs::write(&file, manifest.to_string()).unwrap();
+        apps.kubectl(&[&["replace", "-f", file.to_str().unwrap()], flags].concat());
+    };
+    replace(&[], "second");
+    let same = apps.reconcile("app", "replaced");
+    assert_eq!((&same["status"]["secretGeneration"], since(&same)), (&json!(2), began.clone()));
+    assert_eq!(same["metadata"]["uid"], uid);
+    replace(&["--force"], "third");
+    let other = apps.wait_for_generation("app", 3);
+    assert_ne!(other["metadata"]["uid"], uid);
+    assert_eq!(since(&other)["user"], began["user"], "what did not change is as old as it was");
+    assert_eq!(other["status"]["generations"].as_array().map(Vec::len), Some(3));
+}
+
 const OBJECTS: usize = 30;
 
 fn name(number: usize) -> String {

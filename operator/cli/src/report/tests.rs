@@ -298,6 +298,26 @@ fn a_real_browser_shows_the_rotations_as_they_are_meant() {
 }
 
 #[test]
+fn soon_after_the_exposure_no_word_hides_another() {
+    let browser = Browser::new().unwrap();
+    for ago in [0, 60, 200, 600] {
+        let mut incident = leak();
+        incident.spec.exposed_at.0 = now() - k8s_openapi::jiff::SignedDuration::from_secs(ago);
+        let facts = browser.evaluate(&open(&incident_page(&incident, &objects())), MEASURE, 1100).unwrap();
+        assert_eq!((&facts["over"], &facts["out"]), (&json!([]), &json!([])), "{ago} s: {facts}");
+    }
+    for span in [60, 200, 700, 4000] {
+        let from = now() - k8s_openapi::jiff::SignedDuration::from_secs(span);
+        let lanes = vec![timeline::Lane::default()];
+        let svg = timeline::Timeline { from, to: now(), now: now(), exposure: None, lanes }.svg();
+        let marks: Vec<&str> = svg.split("y=\"34\" text-anchor=\"middle\">").skip(1).collect();
+        let marks: Vec<&str> = marks.iter().map(|mark| mark.split('<').next().unwrap()).collect();
+        let different: std::collections::BTreeSet<&str> = marks.iter().copied().collect();
+        assert!(!marks.is_empty() && different.len() == marks.len(), "{span} s: {marks:?}");
+    }
+}
+
+#[test]
 fn a_cluster_with_nothing_in_it_has_a_page_too() {
     let empty = rotation(&[], None, now());
     assert!(empty.contains("0 secrets with 0 keys") && empty.contains("Nothing: no key is due"));

@@ -11,6 +11,8 @@ const RIGHT: f64 = 1024.0;
 const TOP: f64 = 46.0;
 const LANE: f64 = 38.0;
 const BAR: f64 = 15.0;
+/// Between the moment of an exposure and now, so that the words above them do not meet.
+const APART: f64 = 130.0;
 /// Characters of a name that fit beside the lanes.
 const LABEL: usize = 34;
 
@@ -98,6 +100,7 @@ impl Timeline {
         let span = self.to.as_second() - self.from.as_second();
         let step = STEPS.into_iter().find(|step| span / step <= 7).unwrap_or(span.max(1));
         let format = match (step < 86_400, span > 300 * 86_400) {
+            (true, _) if span < 86_400 && step < 60 => "%H:%M:%S",
             (true, _) if span < 86_400 => "%H:%M",
             (true, _) => "%b %-d %H:%M",
             (false, false) => "%b %-d",
@@ -168,18 +171,24 @@ impl Timeline {
     }
 
     fn moments(&self, out: &mut String, height: f64) {
+        // Where both words would meet, each stands on its own side.
+        let close = self.exposure.is_some_and(|at| self.x(self.now) - self.x(at) < APART);
         if self.now >= self.from && self.now <= self.to {
             let x = self.x(self.now);
             out.push_str(&format!(
                 "<line class=\"now\" x1=\"{x:.1}\" y1=\"20\" x2=\"{x:.1}\" y2=\"{height:.0}\" stroke=\"#59636e\" stroke-dasharray=\"2 3\"/>\
-                 <text class=\"soft\" x=\"{x:.1}\" y=\"14\" text-anchor=\"end\">now</text>\n",
+                 <text class=\"soft\" x=\"{:.1}\" y=\"14\" text-anchor=\"{}\">now</text>\n",
+                if close { x + 4.0 } else { x },
+                if close { "start" } else { "end" },
             ));
         }
         if let Some(at) = self.exposure {
             let x = self.x(at);
             out.push_str(&format!(
                 "<line class=\"exposure\" x1=\"{x:.1}\" y1=\"20\" x2=\"{x:.1}\" y2=\"{height:.0}\" stroke=\"#b3362b\" stroke-width=\"2\"/>\
-                 <text class=\"at\" x=\"{x:.1}\" y=\"14\" text-anchor=\"middle\">exposed {}</text>\n",
+                 <text class=\"at\" x=\"{:.1}\" y=\"14\" text-anchor=\"{}\">exposed {}</text>\n",
+                if close { x - 4.0 } else { x },
+                if close { "end" } else { "middle" },
                 at.strftime("%b %-d, %H:%M UTC"),
             ));
         }

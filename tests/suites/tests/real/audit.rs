@@ -80,7 +80,7 @@ fn a_flood_of_garbage_is_counted_in_full_told_in_part_and_delays_nothing() {
     assert_eq!(of("garbage")["holder"], "mallory");
     let refused_lines = acts.iter().filter(|act| act["outcome"] == "refused").count() as u64;
     assert_eq!(refused_lines, refused, "a line for each that is counted");
-    let sealed = acts.iter().filter(|act| act["action"] == "seal").next_back().unwrap();
+    let sealed = acts.iter().rfind(|act| act["action"] == "seal").unwrap();
     assert!(sealed["reason"].as_str().unwrap().contains("a person asked for it (now)"), "{sealed}");
     let status = world.cluster.get(&["keyring", "prod"]).unwrap()["status"].clone();
     assert_eq!((&status["holders"][0]["holder"], &status["holders"][1]), (&json!("alice"), &Value::Null));

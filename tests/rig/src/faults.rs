@@ -1,4 +1,5 @@
-//! An API server that misbehaves: a proxy in front of the real one which refuses or drops one chosen request.
+//! An API server that misbehaves: a proxy in front of the real one which refuses or drops one chosen request, or lets
+//! time pass.
 //!
 //! Behind it stands `kubectl proxy`, which speaks TLS and proves who the client is; so the proxy itself reads plain HTTP, and
 //! the client behind it acts as whoever the given kubeconfig is for.
@@ -9,12 +10,12 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, DATE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -53,6 +54,8 @@ struct State {
     seen: Vec<String>,
     planned: Option<(usize, Fault)>,
     met: Option<String>,
+    /// Seconds by which the dates of answers are ahead.
+    ahead: u64,
 }
 
 impl FaultyServer {
@@ -100,7 +103,13 @@ impl FaultyServer {
     /// Begins to count: of the requests from now on, the one with number `at` (from 0) fares so. Watches and leases do not
     /// count, for they come and go by time.
     pub fn plan(&self, fault: Option<(usize, Fault)>) {
-        *self.state() = State { planned: fault, ..State::default() };
+        let mut state = self.state();
+        *state = State { planned: fault, ahead: state.ahead, ..State::default() };
+    }
+
+    /// From now on its answers are dated so much later: clients that take the time from them live then.
+    pub fn pass(&self, time: Duration) {
+        self.state().ahead += time.as_secs();
     }
 
     /// The requests that were counted since the plan was made: method and path.
@@ -163,7 +172,11 @@ async fn answer(
         Some(Fault::DropBefore) => return Err(gone()),
         Some(Fault::DropAfter) | None => {}
     }
-    let answer = pass_on(request, upstream).await?;
+    let mut answer = pass_on(request, upstream).await?;
+    let ahead = state.lock().unwrap_or_else(PoisonError::into_inner).ahead;
+    if ahead > 0 {
+        answer.headers_mut().insert(DATE, date(SystemTime::now() + Duration::from_secs(ahead))?);
+    }
     if fault == Some(Fault::DropAfter) {
         answer.collect().await.map_err(io::Error::other)?;
         return Err(gone());
@@ -179,6 +192,11 @@ async fn pass_on(mut request: Request<Incoming>, upstream: u16) -> io::Result<Re
     let host = format!("127.0.0.1:{upstream}").parse().map_err(io::Error::other)?;
     request.headers_mut().insert(HOST, host);
     sender.send_request(request).await.map_err(io::Error::other)
+}
+
+/// As RFC 9110, section 5.6.7, wants it.
+fn date(time: SystemTime) -> io::Result<HeaderValue> {
+    httpdate::fmt_http_date(time).parse().map_err(io::Error::other)
 }
 
 /// As the API server words it.

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use serde_json::{Value, json};
 use touchseal_keyring::OpenKeyring;
+use touchseal_rig::faults::FaultyServer;
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, SoftHolder, World};
@@ -76,6 +77,18 @@ impl Apps {
         let flags = std::mem::take(&mut self.operator.flags);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         self.operator = Operator::start_as_with(&self.world.cluster, &self.world.system, pod, &flags);
+    }
+
+    /// The same, and through a proxy of the API server's, which can let time pass for it.
+    pub fn restart_operator_behind_a_proxy(&mut self) -> FaultyServer {
+        self.operator.process.kill();
+        let (cluster, pod) = (&self.world.cluster, self.operator.pod.clone());
+        let account = "touchseal-operator";
+        let kubeconfig =
+            cluster.kubeconfig_for_service_account(&self.world.system, account, Some(&pod)).unwrap();
+        let server = FaultyServer::start(&kubeconfig, cluster.dir(), &self.world.system).unwrap();
+        self.operator = Operator::start_through(cluster, &self.world.system, pod, server.kubeconfig(), &[]);
+        server
     }
 
     /// Answers the request that the operator's present process makes.

@@ -1,7 +1,10 @@
 //! Ages: told in advance, told when they end, and gone with the rotation. The spans are seconds here.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
+use touchseal_suites::pods::mounting;
 use touchseal_suites::world::condition;
 use touchseal_suites::{Apps, DEADLINE};
 
@@ -27,6 +30,38 @@ fn wait_for_due(apps: &Apps, reason: Option<&str>) -> Value {
 fn due<'a>(object: &'a Value, key: &str) -> &'a Value {
     let keys = object["status"]["keys"].as_array().unwrap();
     &keys.iter().find(|k| k["name"] == key).unwrap()["due"]
+}
+
+/// The API server's clock goes on by months: with real spans and the shipped defaults, from a change over its mounted files'
+/// refresh to the notice and the end of the new value's age.
+#[test]
+fn a_season_passes() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut apps = Apps::new("season");
+    let server = apps.restart_operator_behind_a_proxy();
+    apps.unseal_again();
+    apply(&apps, "password: first\n", json!({ "maxAge": "90d" }));
+    apps.wait_for_generation("app", 1);
+    apps.run_pod("web", &mounting("app"));
+    apps.wait_for_consumers("app", 1, 0);
+    apps.next_second();
+    apply(&apps, "password: second\n", json!({ "maxAge": "90d" }));
+    apps.wait_for_generation("app", 2);
+    apps.wait_for_draining("app", "True", "Refreshing");
+    server.pass(Duration::from_secs(180));
+    apps.reconcile("app", "three minutes on");
+    apps.wait_for_draining("app", "False", "Drained");
+    wait_for_due(&apps, None);
+
+    server.pass(75 * DAY);
+    apps.reconcile("app", "day 75");
+    wait_for_due(&apps, None);
+    server.pass(2 * DAY);
+    apps.reconcile("app", "day 77");
+    wait_for_due(&apps, Some("DueSoon"));
+    server.pass(14 * DAY);
+    apps.reconcile("app", "day 91");
+    wait_for_due(&apps, Some("Overdue"));
 }
 
 #[test]

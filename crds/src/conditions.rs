@@ -45,6 +45,8 @@ words! {
         Unsealed,
         /// UnsealRequest: the last release was refused.
         ReleaseRefused,
+        /// Enrolment: the new holder is in the manifest that `status.manifest` holds.
+        Enrolled,
     }
 }
 
@@ -127,5 +129,11 @@ words! {
         RequestForged,
         /// UnsealRequest: the release does not open, or opens to the wrong key.
         ReleaseInvalid,
+        /// Enrolment: the operator waits for the administrator to repeat its challenge.
+        ChallengeIssued,
+        /// Enrolment, and an Event on the Keyring: an unsealed operator made somebody a holder.
+        HolderEnrolled,
+        /// Enrolment, and an Event on the Keyring: the operator makes nobody a holder by it.
+        EnrolmentRefused,
     }
 }

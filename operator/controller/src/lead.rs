@@ -17,6 +17,7 @@ use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
 use crate::desk::Desk;
+use crate::enrolments::Enrolments;
 use crate::events::Events;
 use crate::http::Readiness;
 use crate::incidents::Incidents;
@@ -95,6 +96,14 @@ impl Lead {
         let ledger = Ledger::new(client, &self.namespace);
         let incidents =
             Incidents::new(client.clone(), ledger.clone(), events.clone(), Arc::clone(&self.metrics));
+        let enrolments = Enrolments::new(
+            client.clone(),
+            &self.namespace,
+            events.clone(),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.metrics),
+        );
+        let enrolments = enrolments.follow(self.keys_ticks.clone());
         let census = census::follow(client.clone(), objects.0.clone(), objects_changed.1.clone());
         let incidents = incidents.follow(objects.0.clone(), objects_changed.1);
         let context = Arc::new(Context {
@@ -126,6 +135,7 @@ impl Lead {
             () = follow => {}
             () = incidents => {}
             () = census => {}
+            () = enrolments => {}
             () = Arc::clone(pods).run() => {}
             () = rollouts.run() => {}
             () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}

@@ -11,6 +11,7 @@ mod context;
 mod desk;
 mod echoes;
 mod election;
+mod enrolments;
 mod events;
 mod harden;
 mod http;

@@ -2,7 +2,7 @@
 //! its effects. Events take effect at once; effects wait in a queue a keyring, so that an API server that does not
 //! answer delays no sealing.
 
-mod audit;
+pub mod audit;
 mod effects;
 mod hand_over;
 mod report;

@@ -241,6 +241,8 @@ mod tests {
             generations: Vec::new(),
             hand_over: None,
             seal_after: None,
+            on_key_removal: None,
+            emergency_enrolment: None,
             signature: String::new(),
         };
         let mut keyring = Keyring::new("prod", spec);

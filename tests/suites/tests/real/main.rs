@@ -10,6 +10,7 @@ mod delivery;
 mod documents;
 mod drain;
 mod due;
+mod emergency;
 mod encrypt;
 mod faults;
 mod garbage;

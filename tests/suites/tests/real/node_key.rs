@@ -103,10 +103,12 @@ fn ends(mut node: Process, code: i32, words: &[&str]) {
 #[test]
 fn a_cluster_comes_back_alone_and_a_pulled_key_seals_it() {
     let mut edge = Edge::new("node-alone", "never");
+    edge.laptop.run(&["keyring", "on-key-removal", "seal", "-f", "prod.keyring.yaml"], PIN).ok();
+    edge.world.apply_keyring("prod", &edge.laptop.manifest("prod"));
     let operators = [edge.world.operator(), edge.world.operator()];
     edge.world.requests(2);
     let before = edge.key.counters();
-    let mut node = edge.start(&["--seal-on-removal"]);
+    let mut node = edge.start(&[]);
     edge.world.wait_for_replicas("prod", 2);
     let after = edge.key.counters();
     assert_eq!(after.private_key_operations - before.private_key_operations, 1, "one for all that wait");

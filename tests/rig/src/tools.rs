@@ -9,6 +9,7 @@ pub enum Tool {
     KubeApiserver,
     KubeControllerManager,
     Kubectl,
+    Helm,
     Sops,
     AgePluginYubikey,
     Age,
@@ -18,11 +19,12 @@ pub enum Tool {
 }
 
 impl Tool {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Kubectl,
+        Self::Helm,
         Self::Sops,
         Self::AgePluginYubikey,
         Self::Age,
@@ -37,6 +39,7 @@ impl Tool {
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
             Self::Sops => "sops",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
@@ -68,6 +71,12 @@ impl Tool {
         if self == Self::Sops {
             command.env("SOPS_DISABLE_VERSION_CHECK", "1"); // else it asks the network for a newer one
         }
+        if self == Self::Helm {
+            // Not the user's: neither repositories nor plugins.
+            for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+                command.env(home, made().join("../helm"));
+            }
+        }
         Ok(command)
     }
 
@@ -77,9 +86,11 @@ impl Tool {
                 let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
                 assets.into_iter().chain([made()]).collect()
             }
-            Self::KubeControllerManager | Self::Sops | Self::AgePluginYubikey | Self::Chromium => {
-                vec![made()]
-            }
+            Self::KubeControllerManager
+            | Self::Helm
+            | Self::Sops
+            | Self::AgePluginYubikey
+            | Self::Chromium => vec![made()],
             Self::Age | Self::AgeKeygen | Self::Pcscd => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()

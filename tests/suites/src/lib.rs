@@ -6,6 +6,7 @@
 
 pub mod apps;
 pub mod binaries;
+pub mod chart;
 pub mod cli;
 pub mod documents;
 pub mod holder;

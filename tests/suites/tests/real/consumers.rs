@@ -98,7 +98,7 @@ const PODS: &str = r#"{"apiGroups":[""],"resources":["pods"],"verbs":["list","wa
 
 /// Takes the right to pods out of the shipped cluster role.
 fn forbid_pods(apps: &Apps) {
-    let role: Value = apps.cluster.get(&["clusterrole", "touchseal-operator"]).unwrap();
+    let role: Value = apps.cluster.get(&["clusterrole", &apps.cluster_role()]).unwrap();
     let rules: Vec<&Value> = role["rules"]
         .as_array()
         .unwrap()
@@ -108,7 +108,7 @@ fn forbid_pods(apps: &Apps) {
     assert_ne!(rules.len(), role["rules"].as_array().unwrap().len(), "the shipped role has the right");
     let patch = json!([{ "op": "replace", "path": "/rules", "value": rules }]).to_string();
     apps.cluster
-        .kubectl_stdout(&["patch", "clusterrole", "touchseal-operator", "--type=json", "-p", &patch])
+        .kubectl_stdout(&["patch", "clusterrole", &apps.cluster_role(), "--type=json", "-p", &patch])
         .unwrap();
 }
 

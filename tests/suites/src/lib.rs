@@ -10,6 +10,7 @@ pub mod cli;
 pub mod documents;
 pub mod holder;
 pub mod operator;
+pub mod page;
 pub mod pods;
 pub mod search;
 pub mod terminal;
@@ -20,6 +21,7 @@ pub use cli::Laptop;
 pub use documents::Sops;
 pub use holder::SoftHolder;
 pub use operator::Operator;
+pub use page::{Page, Reading};
 pub use search::Needle;
 pub use world::World;
 

@@ -8,6 +8,7 @@ pub mod apps;
 pub mod binaries;
 pub mod cli;
 pub mod documents;
+pub mod gitops;
 pub mod holder;
 pub mod operator;
 pub mod page;

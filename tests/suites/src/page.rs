@@ -107,7 +107,9 @@ impl Page {
                         steps.push(step(What::Says { lines }, &under));
                     }
                     None if shell => {
-                        return fail("a block of commands without a mark: <!-- run --> or <!-- not run: REASON -->");
+                        return fail(
+                            "a block of commands without a mark: <!-- run --> or <!-- not run: REASON -->",
+                        );
                     }
                     None => {}
                 }

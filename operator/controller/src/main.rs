@@ -12,6 +12,7 @@ mod desk;
 mod echoes;
 mod election;
 mod events;
+mod floor;
 mod harden;
 mod http;
 mod identity;

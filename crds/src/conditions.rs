@@ -43,6 +43,8 @@ words! {
         Tampered,
         /// Keyring: at least one replica holds the master keys.
         Unsealed,
+        /// Keyring: the loss of one YubiKey would be the loss of everything. Advisory.
+        SingleHolder,
         /// UnsealRequest: the last release was refused.
         ReleaseRefused,
         /// Enrolment: the new holder is in the manifest that `status.manifest` holds.
@@ -127,6 +129,10 @@ words! {
         HandedOver,
         /// Keyring: a replica's request for a hand-over is not what it says and is not answered.
         RequestForged,
+        /// Keyring: one YubiKey opens it and no other.
+        OneYubiKey,
+        /// Keyring: its quorum is all of its holders.
+        EveryHolderNeeded,
         /// UnsealRequest: the release does not open, or opens to the wrong key.
         ReleaseInvalid,
         /// Enrolment: the operator waits for the administrator to repeat its challenge.

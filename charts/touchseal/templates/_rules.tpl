@@ -96,7 +96,7 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [touchseal-operator]
-  verbs: [get, update]
+  verbs: [get, list, watch, update]
 # The proof: a token of this very ServiceAccount whose audience is one session.
 - apiGroups: [""]
   resources: [serviceaccounts/token]

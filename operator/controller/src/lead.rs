@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc as futures_mpsc;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::desk::Desk;
 use crate::enrolments::Enrolments;
 use crate::events::Events;
+use crate::floor::Floors;
 use crate::http::Readiness;
 use crate::incidents::Incidents;
 use crate::keys::Keys;
@@ -94,6 +95,7 @@ impl Lead {
         let rollouts = Rollouts::new(client.clone(), events.clone(), wake.clone());
         // A ledger of this term: what an earlier one had read is not believed.
         let ledger = Ledger::new(client, &self.namespace);
+        let floor = Arc::new(Floors::new());
         let incidents =
             Incidents::new(client.clone(), ledger.clone(), events.clone(), Arc::clone(&self.metrics));
         let enrolments = Enrolments::new(
@@ -111,6 +113,7 @@ impl Lead {
             keys: Arc::clone(&self.keys),
             secrets: Arc::clone(&secrets),
             ledger,
+            floor: Arc::clone(&floor),
             templates: Templates::default(),
             desk: Desk::default(),
             watches: Arc::clone(watches),
@@ -125,14 +128,17 @@ impl Lead {
         let listed = oneshot::channel();
         let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
         let ready = async {
-            // A reconcile must know which Secrets are ours and which keyrings there are before it decides.
+            // A reconcile must know which Secrets are ours, which keyrings there are and where numbers begin before it decides.
             self.known.is_set().await;
+            floor.known().await;
             listed.1.await.is_ok()
         };
-        let (objects, ticks) = ((objects, objects_changed.0), self.keys_ticks.clone());
+        let objects = (objects, objects_changed.0);
+        let ticks = stream::select(ticks(self.keys_ticks.clone()), ticks(floor.ticks()));
         tokio::select! {
             () = control(context, objects, self.concurrency, (wake, woken), ticks, ready) => {}
             () = follow => {}
+            () = floor.follow(client.clone(), &self.namespace) => {}
             () = incidents => {}
             () = census => {}
             () = enrolments => {}
@@ -155,7 +161,7 @@ async fn control(
     ((reader, writer), news): Objects,
     concurrency: u16,
     (wake, woken): Wake,
-    keys_ticks: watch::Receiver<u64>,
+    ticks: impl Stream<Item = ()> + Send + 'static,
     ready: impl Future<Output = bool>,
 ) {
     if !ready.await {
@@ -180,7 +186,7 @@ async fn control(
     Controller::for_stream(objects, reader)
         .with_config(ControllerConfig::default().concurrency(concurrency))
         .reconcile_on(stream_of(woken))
-        .reconcile_all_on(ticks(keys_ticks))
+        .reconcile_all_on(ticks)
         .run(reconcile::reconcile, reconcile::on_error, context)
         .for_each(|result| {
             if let Err(controller::Error::ObjectNotFound(gone)) = result {
@@ -257,8 +263,10 @@ fn stream_of(
     futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
 }
 
-/// One item whenever a keyring opened or closed.
-fn ticks(mut changes: watch::Receiver<u64>) -> impl Stream<Item = ()> + Send + 'static {
+/// One item whenever something changed that every object depends on.
+fn ticks<T: Send + Sync + 'static>(
+    mut changes: watch::Receiver<T>,
+) -> impl Stream<Item = ()> + Send + 'static {
     let (mut sender, receiver) = futures_mpsc::channel(1);
     tokio::spawn(async move {
         while changes.changed().await.is_ok() {

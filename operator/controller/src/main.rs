@@ -13,6 +13,7 @@ mod echoes;
 mod election;
 mod enrolments;
 mod events;
+mod floor;
 mod harden;
 mod http;
 mod identity;

@@ -55,6 +55,7 @@ pub async fn reconcile(
         others: gathered.beside.others,
         alias: gathered.beside.alias,
         ledger: gathered.ledger.clone(),
+        floor: gathered.floor,
         consumers: observe::consumers(&context, &gathered.object).await,
     };
     let now = now();

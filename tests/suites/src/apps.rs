@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use touchseal_keyring::OpenKeyring;
 use touchseal_rig::faults::FaultyServer;
+use touchseal_rig::line::Line;
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, SoftHolder, World};
@@ -81,14 +84,31 @@ impl Apps {
 
     /// The same, and through a proxy of the API server's, which can let time pass for it.
     pub fn restart_operator_behind_a_proxy(&mut self) -> FaultyServer {
+        let (cluster, name) = (&self.world.cluster, &self.world.system);
+        let server = FaultyServer::start(&self.operator_kubeconfig(), cluster.dir(), name).unwrap();
+        self.restart_operator_through(server.kubeconfig());
+        server
+    }
+
+    /// The same, and along a line to the API server that can be cut.
+    pub fn restart_operator_behind_a_line(&mut self) -> Line {
+        let (cluster, name) = (&self.world.cluster, &self.world.system);
+        let line = Line::start(&self.operator_kubeconfig(), cluster.dir(), name).unwrap();
+        self.restart_operator_through(line.kubeconfig());
+        line
+    }
+
+    fn operator_kubeconfig(&self) -> PathBuf {
+        let (account, pod) = ("touchseal-operator", Some(&self.operator.pod));
+        self.world.cluster.kubeconfig_for_service_account(&self.world.system, account, pod).unwrap()
+    }
+
+    fn restart_operator_through(&mut self, kubeconfig: &Path) {
         self.operator.process.kill();
         let (cluster, pod) = (&self.world.cluster, self.operator.pod.clone());
-        let account = "touchseal-operator";
-        let kubeconfig =
-            cluster.kubeconfig_for_service_account(&self.world.system, account, Some(&pod)).unwrap();
-        let server = FaultyServer::start(&kubeconfig, cluster.dir(), &self.world.system).unwrap();
-        self.operator = Operator::start_through(cluster, &self.world.system, pod, server.kubeconfig(), &[]);
-        server
+        let flags = std::mem::take(&mut self.operator.flags);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        self.operator = Operator::start_through(cluster, &self.world.system, pod, kubeconfig, &flags);
     }
 
     /// Answers the request that the operator's present process makes.
@@ -199,11 +219,26 @@ impl Apps {
 
     /// What one pod wrote for all replicas: Secrets, ConfigMaps, statuses of EncryptedSecrets, Recipients.
     pub fn shared_writes_of(&self, pod: &str) -> usize {
+        self.shared_writes(pod).len()
+    }
+
+    /// The same as the audit log has them, refused ones too.
+    pub fn shared_writes(&self, pod: &str) -> Vec<Value> {
         let shared = ["secrets", "configmaps", "encryptedsecrets", "recipients"];
         let by_pod = |e: &Value| e["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] == pod;
         let writes = |e: &Value| !matches!(e["verb"].as_str(), Some("get" | "list" | "watch"));
         let about = |e: &Value| shared.iter().any(|resource| e["objectRef"]["resource"] == *resource);
-        self.audited().iter().filter(|e| by_pod(e) && writes(e) && about(e)).count()
+        self.audited().into_iter().filter(|e| by_pod(e) && writes(e) && about(e)).collect()
+    }
+
+    /// When the API server had answered this request.
+    pub fn answered(event: &Value) -> Timestamp {
+        event["stageTimestamp"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Whether the API server did what this request asked for.
+    pub fn was_done(event: &Value) -> bool {
+        event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300)
     }
 
     /// How many requests of any kind this world's operators made so far about a resource.
@@ -212,7 +247,7 @@ impl Apps {
     }
 
     /// What the API server's audit log has of this world's operators.
-    fn audited(&self) -> Vec<Value> {
+    pub fn audited(&self) -> Vec<Value> {
         let user = format!("system:serviceaccount:{}:touchseal-operator", self.system);
         let log = fs::read_to_string(self.cluster.audit_log()).unwrap();
         log.lines()

@@ -126,6 +126,12 @@ impl Laptop {
         self.command(arguments).stdin(Stdio::null()).output().unwrap().into()
     }
 
+    /// Starts a command that needs no PIN.
+    pub fn start_plain(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts a command with a PIN at hand, on descriptor 3; `--new-pin-fd 4` finds the same PIN.
     pub fn start(&self, arguments: &[&str], pin: &str) -> Child {
         self.with_pin(arguments, pin).spawn().unwrap()

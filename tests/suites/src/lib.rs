@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 pub mod apps;
+pub mod backup;
 pub mod binaries;
 pub mod chart;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod terminal;
 pub mod world;
 
 pub use apps::Apps;
+pub use backup::Backup;
 pub use cli::Laptop;
 pub use documents::Sops;
 pub use holder::SoftHolder;

@@ -7,6 +7,7 @@ mod edit;
 mod error;
 mod quorum;
 pub(crate) mod signing;
+mod single;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -18,6 +19,7 @@ pub use edit::{
 #[cfg(test)]
 pub(crate) use edit::{make, rotate_to};
 pub use error::{ActiveRule, ManifestError};
+pub use single::single_holder;
 pub use verify::{is_holder_name, verify};
 
 use ed25519_dalek::VerifyingKey;

@@ -2,6 +2,7 @@
 //! kube-controller-manager, on loopback ports and in a private folder. No node and no scheduler: pods are only written
 //! down. A test that shares takes one by [`lease`]; a test that breaks the API server starts its own.
 
+mod backup;
 mod error;
 mod identity;
 mod kubectl;

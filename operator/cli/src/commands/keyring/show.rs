@@ -152,22 +152,7 @@ fn text(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>,
 
 /// What is wrong with a valid keyring.
 pub fn warning(manifest: &VerifiedManifest) -> Option<String> {
-    if let Some(needed) = manifest.quorum() {
-        return (needed == manifest.spec().holders.len()).then(|| {
-            format!("all {needed} YubiKeys are needed to open this keyring; if one is lost or breaks, so is everything encrypted: enrol another one")
-        });
-    }
-    match manifest.spec().holders.as_slice() {
-        [only] => Some(format!(
-            "only YubiKey {} opens this keyring; if it is lost or breaks, so is everything encrypted: enrol a second one",
-            only.serial
-        )),
-        several if several.iter().all(|holder| holder.serial == several[0].serial) => Some(format!(
-            "all holders are on YubiKey {}; if it is lost or breaks, so is everything encrypted: enrol a second one",
-            several[0].serial
-        )),
-        _ => None,
-    }
+    manifest::single_holder(manifest.spec()).map(|(_, message)| message)
 }
 
 fn value(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>) -> Value {

@@ -36,6 +36,7 @@ mod restore;
 mod rollback;
 mod rollout;
 mod rotation;
+mod runbook;
 mod schema;
 mod seal_after;
 mod sealed;

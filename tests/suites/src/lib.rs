@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 pub mod apps;
+pub mod audit;
 pub mod backup;
 pub mod binaries;
 pub mod chart;

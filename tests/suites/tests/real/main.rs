@@ -44,3 +44,4 @@ mod status;
 mod tamper;
 mod tenancy;
 mod terminal;
+mod upgrade;

@@ -5,10 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 pub mod apps;
+pub mod audit;
 pub mod backup;
 pub mod binaries;
 pub mod chart;
 pub mod cli;
+pub mod crd_changes;
 pub mod documents;
 pub mod gitops;
 pub mod holder;
@@ -17,6 +19,7 @@ pub mod page;
 pub mod pods;
 pub mod search;
 pub mod terminal;
+pub mod upgrade;
 pub mod world;
 
 pub use apps::Apps;

@@ -4,6 +4,7 @@
 
 mod backup;
 mod error;
+mod etcd;
 mod identity;
 mod kubectl;
 mod parts;

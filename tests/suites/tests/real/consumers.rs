@@ -177,7 +177,7 @@ fn a_roll_out_of_many_pods_is_few_writes() {
     apps.serve_yaml("app", "password: first\n");
     let statuses = || {
         let about =
-            |w: &&touchseal_suites::apps::Write| w.resource == "encryptedsecrets/status" && w.name == "app";
+            |w: &&touchseal_suites::audit::Write| w.resource == "encryptedsecrets/status" && w.name == "app";
         apps.writes().iter().filter(about).count()
     };
     let items: Vec<Value> = (0..PODS)

@@ -45,3 +45,4 @@ mod status;
 mod tamper;
 mod tenancy;
 mod terminal;
+mod upgrade;

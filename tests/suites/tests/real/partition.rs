@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
 use touchseal_suites::apps::KEYRING;
-use touchseal_suites::{Apps, DEADLINE};
+use touchseal_suites::{Apps, DEADLINE, World};
 
 use crate::replicas::served;
 
@@ -45,7 +45,7 @@ fn a_leader_that_was_cut_off_writes_nothing_after_its_lease() {
     assert!(second.leads() && !apps.operator.leads(), "it knows without being told");
     apply(&apps, "third");
     names.iter().for_each(|name| assert_eq!(served(&apps, name, "third"), 3, "{name}"));
-    let first_of_other = apps.shared_writes(&second.pod.name).iter().map(Apps::answered).min().unwrap();
+    let first_of_other = apps.shared_writes(&second.pod.name).iter().map(World::answered).min().unwrap();
     println!("the other wrote {:?} after the line was cut; the lease is 4 s", since(cut, first_of_other));
 
     line.mend();
@@ -54,7 +54,7 @@ fn a_leader_that_was_cut_off_writes_nothing_after_its_lease() {
     names.iter().for_each(|name| assert_eq!(served(&apps, name, "fourth"), 4, "{name}"));
     let by_old = |e: &Value| e["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] == old.as_str();
     eventually(DEADLINE, "the old leader to be heard of again", || {
-        apps.audited().iter().any(|e| by_old(e) && Apps::answered(e) > mended && e["verb"] == "watch")
+        apps.audited().iter().any(|e| by_old(e) && World::answered(e) > mended && e["verb"] == "watch")
     })
     .unwrap();
     let page = apps.operator.metrics();
@@ -62,14 +62,14 @@ fn a_leader_that_was_cut_off_writes_nothing_after_its_lease() {
 
     // What had passed before the cut was answered before it; nothing after that was done.
     let late: Vec<Value> =
-        apps.shared_writes(&old).into_iter().filter(|e| Apps::answered(e) >= first_of_other).collect();
+        apps.shared_writes(&old).into_iter().filter(|e| World::answered(e) >= first_of_other).collect();
     println!("{} writes of the old leader arrived after the other's first", late.len());
-    let done: Vec<&Value> = late.iter().filter(|e| Apps::was_done(e)).collect();
+    let done: Vec<&Value> = late.iter().filter(|e| World::was_done(e)).collect();
     assert!(done.is_empty(), "it wrote after its lease: {done:?}");
     let leases = apps.audited().into_iter().filter(|e| e["objectRef"]["resource"] == "leases");
     let leases: Vec<Value> = leases
         .filter(|e| {
-            by_old(e) && Apps::answered(e) >= first_of_other && e["verb"] == "update" && Apps::was_done(e)
+            by_old(e) && World::answered(e) >= first_of_other && e["verb"] == "update" && World::was_done(e)
         })
         .collect();
     assert!(leases.is_empty(), "it took the Lease back: {leases:?}");

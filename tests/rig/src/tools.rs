@@ -10,6 +10,8 @@ pub enum Tool {
     KubeControllerManager,
     Kubectl,
     Helm,
+    /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
+    MonitoringCrds,
     Sops,
     AgePluginYubikey,
     Age,
@@ -20,12 +22,13 @@ pub enum Tool {
 }
 
 impl Tool {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &[Self] = &[
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Kubectl,
         Self::Helm,
+        Self::MonitoringCrds,
         Self::Sops,
         Self::AgePluginYubikey,
         Self::Age,
@@ -42,6 +45,7 @@ impl Tool {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
+            Self::MonitoringCrds => "monitoring-crds",
             Self::Sops => "sops",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
@@ -91,6 +95,7 @@ impl Tool {
             }
             Self::KubeControllerManager
             | Self::Helm
+            | Self::MonitoringCrds
             | Self::Sops
             | Self::AgePluginYubikey
             | Self::Chromium

@@ -28,12 +28,17 @@ pub struct World {
 impl World {
     /// A world named after its test.
     pub fn new(test: &str) -> World {
-        World::named(&format!("{test}-system"), &format!("{test}-apps"))
+        World::bare(test).installed()
     }
 
     /// A world as documentation has it: Touchseal in `touchseal-system`, applications in `shop`.
     pub fn documented() -> World {
-        World::named("touchseal-system", "shop")
+        World::named("touchseal-system", "shop").installed()
+    }
+
+    /// A world named after its test with its namespaces and nothing installed.
+    pub fn bare(test: &str) -> World {
+        World::named(&format!("{test}-system"), &format!("{test}-apps"))
     }
 
     fn named(system: &str, apps: &str) -> World {
@@ -45,15 +50,20 @@ impl World {
             operators: 0,
             cluster,
         };
-        world.install();
+        world.cluster.namespace(&world.system).unwrap();
         world.cluster.namespace(&world.apps).unwrap();
         world
     }
 
-    /// The chart in this world's own namespace.
-    fn install(&self) {
-        self.cluster.namespace(&self.system).unwrap();
+    /// The same with the chart.
+    fn installed(self) -> World {
         self.upgrade(&[]);
+        self.wait_until_installed();
+        self
+    }
+
+    /// Until the kinds are served, and the policies in force.
+    pub fn wait_until_installed(&self) {
         self.cluster
             .kubectl_stdout(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
             .unwrap();

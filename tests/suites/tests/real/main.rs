@@ -5,6 +5,8 @@ mod audit;
 mod authoring;
 mod canary;
 mod ceremony;
+mod chart_accepted;
+mod chart_life;
 mod consumers;
 mod delivery;
 mod documents;

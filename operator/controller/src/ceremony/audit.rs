@@ -16,7 +16,7 @@ use crate::telemetry::{AuditLabel, KeyringLabel, Metrics};
 /// One act; what does not apply is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Act<'a> {
-    /// release, share, hand-over, seal or manifest.
+    /// release, share, hand-over, seal, manifest or enrol.
     pub action: &'static str,
     /// Name of the keyring.
     pub keyring: &'a str,

@@ -350,6 +350,11 @@ impl State {
         }
     }
 
+    /// The manifest last seen, whatever became of it.
+    pub const fn manifest_seen(&self) -> Option<&KeyringSpec> {
+        self.spec.as_ref()
+    }
+
     /// When the keys in hand are dropped by the manifest's `sealAfter`.
     pub fn seals_at(&self) -> Option<Timestamp> {
         let (Phase::Opening(Opening { open, by }) | Phase::Unsealed(Unsealed { open, by })) = &self.phase

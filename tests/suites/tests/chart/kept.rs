@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use touchseal_rig::scratch::Scratch;
 use touchseal_suites::binaries;
-use touchseal_suites::chart::{objects, render, template};
+use touchseal_suites::chart::{RELEASE, folder, helm, objects, render, template, words};
 use touchseal_suites::world::repository;
 
 use crate::files;
@@ -54,6 +55,44 @@ fn its_definitions_are_those_of_the_types_and_survive_an_uninstall() {
         names
     };
     assert_eq!(names(&listed, "/name"), names(&kept, "/metadata/name"));
+}
+
+/// Whoever reads values.yaml has seen all that can be set, but for what is said there in a comment.
+#[test]
+fn every_value_that_is_allowed_stands_in_the_values() {
+    const ELSEWHERE: [&str; 2] = ["/global", "/podDisruptionBudget/minAvailable"];
+    let schema = fs::read_to_string(folder().join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let values = yaml("charts/touchseal/values.yaml");
+    let mut missing = Vec::new();
+    let mut todo = vec![(String::new(), schema["properties"].clone())];
+    while let Some((at, properties)) = todo.pop() {
+        for (name, property) in properties.as_object().unwrap() {
+            let path = format!("{at}/{name}");
+            if values.pointer(&path).is_none() && !ELSEWHERE.contains(&path.as_str()) {
+                missing.push(path);
+            } else if property["properties"].is_object() {
+                todo.push((path, property["properties"].clone()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What is shipped is a package: nothing that the chart needs is left out of it.
+#[test]
+fn packed_it_renders_the_same() {
+    let place = Scratch::new("chart-package").unwrap();
+    let chart = folder();
+    let into = place.path().to_str().unwrap();
+    let said = helm(&["package", chart.to_str().unwrap(), "--destination", into]);
+    assert!(said.status.success(), "{}", words(&said));
+    let package = place.path().join(format!("touchseal-{}.tgz", env!("CARGO_PKG_VERSION")));
+    let values = repository().join("tests/chart/values/everything.yaml");
+    let rest = ["-n", "touchseal-system", "-f", values.to_str().unwrap()];
+    let packed = helm(&[&["template", RELEASE, package.to_str().unwrap()], &rest[..]].concat());
+    assert!(packed.status.success(), "{}", words(&packed));
+    assert!(String::from_utf8_lossy(&packed.stdout) == template(&rest), "the package renders something else");
 }
 
 fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {

@@ -15,10 +15,12 @@ pub enum Tool {
     AgeKeygen,
     Pcscd,
     Chromium,
+    Prometheus,
+    Promtool,
 }
 
 impl Tool {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -29,6 +31,8 @@ impl Tool {
         Self::AgeKeygen,
         Self::Pcscd,
         Self::Chromium,
+        Self::Prometheus,
+        Self::Promtool,
     ];
 
     pub fn name(self) -> &'static str {
@@ -43,6 +47,8 @@ impl Tool {
             Self::AgeKeygen => "age-keygen",
             Self::Pcscd => "pcscd",
             Self::Chromium => "chromium",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -77,9 +83,12 @@ impl Tool {
                 let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
                 assets.into_iter().chain([made()]).collect()
             }
-            Self::KubeControllerManager | Self::Sops | Self::AgePluginYubikey | Self::Chromium => {
-                vec![made()]
-            }
+            Self::KubeControllerManager
+            | Self::Sops
+            | Self::AgePluginYubikey
+            | Self::Chromium
+            | Self::Prometheus
+            | Self::Promtool => vec![made()],
             Self::Age | Self::AgeKeygen | Self::Pcscd => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()

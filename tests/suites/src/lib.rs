@@ -9,6 +9,7 @@ pub mod binaries;
 pub mod cli;
 pub mod documents;
 pub mod holder;
+pub mod monitoring;
 pub mod operator;
 pub mod pods;
 pub mod search;

@@ -123,6 +123,11 @@ impl Operator {
         http_get(self.metrics.number(), "/metrics").unwrap_or_default()
     }
 
+    /// Port of /metrics.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics.number()
+    }
+
     /// Whether it is the replica that writes.
     pub fn leads(&self) -> bool {
         self.metrics().contains("touchseal_leads 1\n")

@@ -19,6 +19,7 @@ mod keyring_life;
 mod mapping;
 mod materialise;
 mod memory;
+mod metrics;
 mod node_key;
 mod ownership;
 mod pin;

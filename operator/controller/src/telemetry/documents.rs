@@ -142,3 +142,84 @@ impl Collected {
         pen.gauge(unclear, i64::from(tally.unclear))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::super::{Format, Metrics, page, process};
+    use super::*;
+
+    const OBJECTS: usize = 5_000;
+    const NAMESPACES: usize = 500;
+    /// Set in the process that measures itself.
+    const MEASURE: &str = "TOUCHSEAL_MEASURE_METRICS";
+    /// What the pages may take, in KiB; the operator with as many objects has 40 MiB in all.
+    const MOST: u64 = 4096;
+
+    fn object(number: usize) -> EncryptedSecret {
+        let key = |name: &str| json!({ "name": name, "since": "2026-01-01T00:00:00Z", "due": "2026-04-01T00:00:00Z" });
+        let told = |type_: &str, reason: &str| json!({ "type": type_, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        serde_json::from_value(json!({
+            "metadata": { "name": format!("app-{number}"), "namespace": format!("ns-{}", number % NAMESPACES), "generation": 1 },
+            "spec": { "documents": [{ "sops": "x".repeat(1024) }] },
+            "status": {
+                "observedGeneration": 1, "keyring": "prod", "keyGeneration": 1,
+                "conditions": [told("Ready", "Materialised"), told("Draining", "StaleConsumers")],
+                "keys": [key("user"), key("password"), key("token")],
+                "consumers": { "known": true, "current": 1, "stale": 1 },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_does_not_lead_says_nothing_of_objects_and_who_does_ends_with_its_term() {
+        let (metrics, registry) = Metrics::new(&Arc::default(), &[]);
+        let says = || page(&registry, Format::Text).unwrap().contains("touchseal_encrypted_secrets");
+        assert!(!says());
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Apply(object(1)));
+        metrics.documents.follow(store);
+        assert!(says());
+        writer.apply_watcher_event(&Event::Delete(object(1)));
+        assert!(!page(&registry, Format::Text).unwrap().contains("exported_namespace"));
+        writer.apply_watcher_event(&Event::Apply(object(1)));
+        metrics.led();
+        assert!(!says());
+    }
+
+    /// In a process of its own, by its resident memory: whatever is allocated counts.
+    #[test]
+    fn pages_of_thousands_of_objects_take_next_to_no_memory() {
+        if std::env::var_os(MEASURE).is_some() {
+            return measure();
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", &name, "--nocapture"]).env(MEASURE, "1").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let figure = text.lines().find_map(|line| line.split("KiB for pages: ").nth(1));
+        let taken: u64 = figure.unwrap_or_else(|| panic!("no figure in {text}")).trim().parse().unwrap();
+        eprintln!("{text}");
+        assert!(taken <= MOST, "{taken} KiB");
+    }
+
+    fn measure() {
+        let (store, mut writer) = reflector::store();
+        (0..OBJECTS).for_each(|number| writer.apply_watcher_event(&Event::Apply(object(number))));
+        let (metrics, registry) = Metrics::new(&Arc::default(), &[]);
+        metrics.documents.follow(store);
+        let before = process::resident().unwrap();
+        let began = std::time::Instant::now();
+        let sizes: Vec<usize> = (0..20).map(|_| page(&registry, Format::Text).unwrap().len()).collect();
+        let each = began.elapsed() / 20;
+        let after = process::resident().unwrap();
+        println!("{} series a namespace in {} bytes, {each:?} a page", 9, sizes[0]);
+        println!("KiB for pages: {}", after.saturating_sub(before) / 1024);
+    }
+}

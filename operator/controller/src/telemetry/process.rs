@@ -67,7 +67,7 @@ fn as_seconds(time: TimeVal) -> f64 {
 }
 
 /// Readable also where the process protects its memory.
-fn resident() -> Option<u64> {
+pub(super) fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     kilobytes.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

@@ -43,8 +43,12 @@ words! {
         Tampered,
         /// Keyring: at least one replica holds the master keys.
         Unsealed,
+        /// Keyring: the loss of one YubiKey would be the loss of everything. Advisory.
+        SingleHolder,
         /// UnsealRequest: the last release was refused.
         ReleaseRefused,
+        /// Enrolment: the new holder is in the manifest that `status.manifest` holds.
+        Enrolled,
     }
 }
 
@@ -125,7 +129,17 @@ words! {
         HandedOver,
         /// Keyring: a replica's request for a hand-over is not what it says and is not answered.
         RequestForged,
+        /// Keyring: one YubiKey opens it and no other.
+        OneYubiKey,
+        /// Keyring: its quorum is all of its holders.
+        EveryHolderNeeded,
         /// UnsealRequest: the release does not open, or opens to the wrong key.
         ReleaseInvalid,
+        /// Enrolment: the operator waits for the administrator to repeat its challenge.
+        ChallengeIssued,
+        /// Enrolment, and an Event on the Keyring: an unsealed operator made somebody a holder.
+        HolderEnrolled,
+        /// Enrolment, and an Event on the Keyring: the operator makes nobody a holder by it.
+        EnrolmentRefused,
     }
 }

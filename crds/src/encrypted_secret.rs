@@ -190,6 +190,7 @@ pub enum DeletionPolicy {
 /// What the operator made of it. Holds no value and no digest of one.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::unobserved)]
 pub struct EncryptedSecretStatus {
     /// `metadata.generation` this status speaks of (kstatus).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -96,6 +96,7 @@ pub struct Accepted {
 /// What remains.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::unobserved)]
 pub struct IncidentStatus {
     /// `metadata.generation` this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]

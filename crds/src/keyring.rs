@@ -62,6 +62,12 @@ pub struct KeyringSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::duration::optional_schema")]
     pub seal_after: Option<String>,
+    /// What a YubiKey that is left in a node does about this keyring when it is pulled; absent means Keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_key_removal: Option<KeyRemoval>,
+    /// Whether an unsealed operator enrols a new holder for an administrator without a holder's YubiKey; absent means Deny.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergency_enrolment: Option<EmergencyEnrolment>,
     /// Ed25519 signature over the rest of this spec by the Active generation (base64).
     #[schemars(length(max = 128))]
     pub signature: String,
@@ -73,6 +79,24 @@ pub enum HandOver {
     /// A replica that starts is unsealed by one that is: rolling updates and single crashes need no holder.
     Allow,
     /// Each replica needs a holder.
+    Deny,
+}
+
+/// What follows when a YubiKey that is left in a node is pulled.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRemoval {
+    /// Every replica drops the keys.
+    Seal,
+    /// Nothing.
+    Keep,
+}
+
+/// Whether an unsealed operator makes somebody a holder without a holder's YubiKey.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EmergencyEnrolment {
+    /// For whoever may create Enrolments in its namespace: when all YubiKeys are lost, this is the way back.
+    Allow,
+    /// Never: when all YubiKeys are lost and the last replica seals, what the keyring opens is lost.
     Deny,
 }
 
@@ -192,6 +216,7 @@ pub enum GenerationState {
 /// Who holds the keyring open.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::unobserved)]
 pub struct KeyringStatus {
     /// `metadata.generation` this status speaks of (kstatus).
     #[serde(default, skip_serializing_if = "Option::is_none")]

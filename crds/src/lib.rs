@@ -6,6 +6,7 @@
 pub mod conditions;
 pub mod duration;
 pub mod encrypted_secret;
+pub mod enrolment;
 pub mod incident;
 pub mod keyring;
 pub mod names;
@@ -16,6 +17,7 @@ pub mod unseal_request;
 
 pub use conditions::{ConditionType, Reason};
 pub use encrypted_secret::{EncryptedSecret, EncryptedSecretSpec, EncryptedSecretStatus};
+pub use enrolment::{Enrolment, EnrolmentSpec, EnrolmentStatus};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use keyring::{Keyring, KeyringSpec, KeyringStatus};
 pub use recipient::{Recipient, RecipientSpec};
@@ -28,6 +30,7 @@ use kube_core::CustomResourceExt;
 pub fn all() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
         ("touchseal.dev_encryptedsecrets.yaml", EncryptedSecret::crd()),
+        ("touchseal.dev_enrolments.yaml", Enrolment::crd()),
         ("touchseal.dev_incidents.yaml", Incident::crd()),
         ("touchseal.dev_keyrings.yaml", Keyring::crd()),
         ("touchseal.dev_recipients.yaml", Recipient::crd()),

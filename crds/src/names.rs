@@ -27,6 +27,12 @@ pub const RECONCILE_ANNOTATION: &str = "touchseal.dev/reconcile";
 /// Annotation on a Keyring: any new value asks every replica to drop its keys (`touchseal seal`).
 pub const SEAL_ANNOTATION: &str = "touchseal.dev/seal-requested";
 
+/// ConfigMap of the operator's namespace by which an administrator raises all secret generations that are given out from now
+/// on, after a backup was restored.
+pub const FLOOR_CONFIG_MAP: &str = "touchseal-generation-floor";
+/// Its one key: the least number.
+pub const FLOOR_KEY: &str = "floor";
+
 /// Prefix of the audience of an unseal proof; the lower-case hexadecimal session hash follows.
 pub const SESSION_AUDIENCE_PREFIX: &str = "touchseal.dev/session/";
 

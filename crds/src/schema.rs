@@ -17,3 +17,9 @@ pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
 pub fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
+
+/// What a status is before anybody wrote one: an object that was just made is not taken for one that is fine, by whoever
+/// goes by `observedGeneration` (kstatus: Flux, and `kubectl wait` by generation).
+pub fn unobserved(schema: &mut Schema) {
+    schema.insert("default".into(), serde_json::json!({ "observedGeneration": -1 }));
+}

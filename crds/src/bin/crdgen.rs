@@ -1,4 +1,5 @@
-//! Writes `crds/*.yaml` from the Rust types; `--check` only compares and fails when a file is stale.
+//! Writes `crds/*.yaml` and the chart's copies of them from the Rust types; `--check` only compares and fails when a file
+//! is stale, missing, or nobody's.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,10 +7,12 @@ use std::{env, fs, io};
 
 const HEADER: &str =
     "# Generated from crds/src by `cargo run -p touchseal-crds --bin crdgen`. Do not edit.\n";
+/// From the root. Helm reads no file outside its chart, and not everything that fetches charts follows links.
+const FOLDERS: [&str; 2] = ["crds", "charts/touchseal/files/crds"];
 
 fn main() -> ExitCode {
     let check = env::args().any(|arg| arg == "--check");
-    match run(Path::new(env!("CARGO_MANIFEST_DIR")), check) {
+    match run(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), check) {
         Ok(stale) if stale.is_empty() => ExitCode::SUCCESS,
         Ok(stale) => {
             eprintln!("stale: {}\nrun: cargo run -p touchseal-crds --bin crdgen", stale.join(", "));
@@ -22,23 +25,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Names of the files that differ from the types (in check mode nothing is written).
-fn run(dir: &Path, check: bool) -> io::Result<Vec<String>> {
+/// Paths of the files that differ from the types (in check mode nothing is written).
+fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
     let mut stale = Vec::new();
-    for (name, crd) in touchseal_crds::all() {
-        let yaml = serde_norway::to_string(&crd).map_err(io::Error::other)?;
-        // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
-        let yaml = yaml.replace("format: uint32", "format: int64");
-        let wanted = format!("{HEADER}{yaml}");
-        let path = dir.join(name);
-        if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
-            continue;
+    let definitions = touchseal_crds::all();
+    for folder in FOLDERS {
+        for (name, crd) in &definitions {
+            let yaml = serde_norway::to_string(crd).map_err(io::Error::other)?;
+            // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
+            let yaml =
+                yaml.replace("format: uint32", "format: int64").replace("format: uint8", "format: int32");
+            let wanted = format!("{HEADER}{yaml}");
+            let path = root.join(folder).join(name);
+            if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
+                continue;
+            }
+            if check {
+                stale.push(format!("{folder}/{name}"));
+            } else {
+                fs::write(&path, wanted)?;
+                println!("wrote {folder}/{name}");
+            }
         }
-        if check {
-            stale.push(name.to_owned());
-        } else {
-            fs::write(&path, wanted)?;
-            println!("wrote crds/{name}");
+        for entry in fs::read_dir(root.join(folder))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".yaml") && definitions.iter().all(|(known, _)| *known != name) {
+                stale.push(format!("{folder}/{name} (of no kind there is: remove it)"));
+            }
         }
     }
     Ok(stale)

@@ -1,5 +1,6 @@
 //! The API server, one blocking call a question. Nothing outside this module knows about connections and tasks.
 
+mod enrolments;
 mod error;
 mod incidents;
 mod rights;

@@ -114,15 +114,9 @@ pub fn judge(entries: &[Entry], server: Option<&str>, keyring: &str, manifest: &
     }
 }
 
-/// Whether a manifest is older than the pinned one of its keyring. An older one need not have the pinned generation yet.
+/// Whether a manifest is older than the pinned one of its keyring.
 fn is_behind(pin: &Pin, manifest: &VerifiedManifest) -> bool {
-    match pin.check(manifest) {
-        PinCheck::Refused(PinMismatch::RolledBack { .. }) => true,
-        PinCheck::Refused(PinMismatch::ForkedGeneration(generation)) => {
-            manifest.active_generation() < generation && manifest.spec().revision < pin.revision
-        }
-        _ => false,
-    }
+    matches!(pin.check(manifest), PinCheck::Refused(PinMismatch::RolledBack { .. }))
 }
 
 /// The newest state known of a keyring, where that is newer than the manifest.

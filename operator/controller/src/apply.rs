@@ -6,7 +6,7 @@ mod secret;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Resource as _};
 use serde_json::{Value, json};
 use touchseal_crds::names::FIELD_MANAGER;
@@ -131,13 +131,15 @@ async fn write_status(
     Ok(())
 }
 
-/// The merge patch of a status. The uid keeps it off a namesake.
+/// The merge patch of a status. The uid keeps it off a namesake; the version off an object that moved on, which is looked at
+/// again: a status that was long on its way never takes the place of a newer one.
 fn status_patch(
     object: &EncryptedSecret,
     status: &EncryptedSecretStatus,
 ) -> Result<Value, serde_json::Error> {
     let fields = merge::status(&object.status, status)?;
-    Ok(json!({ "metadata": { "uid": object.metadata.uid }, "status": fields }))
+    let ObjectMeta { uid, resource_version, .. } = &object.metadata;
+    Ok(json!({ "metadata": { "uid": uid, "resourceVersion": resource_version }, "status": fields }))
 }
 
 fn owner(object: &EncryptedSecret, uid: &str) -> OwnerReference {
@@ -190,6 +192,7 @@ mod tests {
     fn object(status: Option<EncryptedSecretStatus>) -> EncryptedSecret {
         let mut object = EncryptedSecret::new("app", EncryptedSecretSpec::default());
         object.metadata.uid = Some("uid-1".to_owned());
+        object.metadata.resource_version = Some("7".to_owned());
         object.status = status;
         object
     }
@@ -205,7 +208,8 @@ mod tests {
         let patch = status_patch(&object(Some(before)), &after).unwrap();
         assert_eq!(
             patch,
-            json!({ "metadata": { "uid": "uid-1" }, "status": { "secretGeneration": 2, "keyring": null } })
+            json!({ "metadata": { "uid": "uid-1", "resourceVersion": "7" },
+                    "status": { "secretGeneration": 2, "keyring": null } })
         );
         let first = status_patch(&object(None), &after).unwrap();
         assert_eq!(first["status"], json!({ "secretGeneration": 2 }));

@@ -54,11 +54,13 @@ pub struct Args {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_elect: bool,
 
-    /// How long the others wait for a leader that does not renew its Lease, in whole seconds.
+    /// How long after a leader's last renewal of its Lease another one writes, in whole seconds: others take the Lease after
+    /// four fifths of it, and begin in what is left.
     #[arg(long, default_value = "15s", value_parser = fine_span)]
     pub lease_duration: Duration,
 
-    /// How long a leader that cannot renew its Lease goes on writing; shorter than --lease-duration.
+    /// How long a leader that cannot renew its Lease goes on writing; shorter than four fifths of
+    /// --lease-duration.
     #[arg(long, default_value = "10s", value_parser = fine_span)]
     pub renew_deadline: Duration,
 

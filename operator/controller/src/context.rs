@@ -8,6 +8,7 @@ use kube::Client;
 use crate::desk::Desk;
 use crate::echoes::Echoes;
 use crate::events::Events;
+use crate::floor::Floors;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::pods::Pods;
@@ -27,6 +28,8 @@ pub struct Context {
     pub secrets: Arc<Secrets>,
     /// Secret generations.
     pub ledger: Ledger,
+    /// The least number that is given out.
+    pub floor: Arc<Floors>,
     /// Names that workloads' templates have.
     pub templates: Templates,
     /// Where documents are opened.

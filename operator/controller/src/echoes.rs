@@ -34,11 +34,12 @@ impl Echoes {
         self.lock().entry(key.clone()).or_default().unseen = Some((resource_version.to_owned(), status));
     }
 
-    /// The status that stands for an object read at `resource_version`, where ours has not come back yet.
-    pub fn status(&self, key: &Key, resource_version: &str) -> Option<EncryptedSecretStatus> {
+    /// The status that stands for an object read at `resource_version`, where ours has not come back yet, and the version
+    /// it was stored at.
+    pub fn status(&self, key: &Key, resource_version: &str) -> Option<(String, EncryptedSecretStatus)> {
         let echoes = self.lock();
         let (stored, status) = echoes.get(key)?.unseen.as_ref()?;
-        newer(stored, resource_version).then(|| status.clone())
+        newer(stored, resource_version).then(|| (stored.clone(), status.clone()))
     }
 
     /// Takes in what the watch shows. Returns whether somebody else changed the status.
@@ -86,7 +87,7 @@ mod tests {
         echoes.wrote(&key(), "12", status(2));
         // Version 11 is somebody else's change of metadata, made before our write: it still carries the old status.
         for older in ["9", "10", "11"] {
-            assert_eq!(echoes.status(&key(), older), Some(status(2)), "{older}");
+            assert_eq!(echoes.status(&key(), older), Some(("12".to_owned(), status(2))), "{older}");
         }
         for caught_up in ["12", "13", "100"] {
             assert_eq!(echoes.status(&key(), caught_up), None, "{caught_up}");

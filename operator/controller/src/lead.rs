@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc as futures_mpsc;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -17,7 +17,9 @@ use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
 use crate::desk::Desk;
+use crate::enrolments::Enrolments;
 use crate::events::Events;
+use crate::floor::Floors;
 use crate::http::Readiness;
 use crate::incidents::Incidents;
 use crate::keys::Keys;
@@ -92,8 +94,17 @@ impl Lead {
         let rollouts = Rollouts::new(client.clone(), events.clone(), wake.clone());
         // A ledger of this term: what an earlier one had read is not believed.
         let ledger = Ledger::new(client, &self.namespace);
+        let floor = Arc::new(Floors::new());
         let incidents =
             Incidents::new(client.clone(), ledger.clone(), events.clone(), Arc::clone(&self.metrics));
+        let enrolments = Enrolments::new(
+            client.clone(),
+            &self.namespace,
+            events.clone(),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.metrics),
+        );
+        let enrolments = enrolments.follow(self.keys_ticks.clone());
         let census = census::follow(client.clone(), objects.0.clone(), objects_changed.1.clone());
         let incidents = incidents.follow(objects.0.clone(), objects_changed.1);
         let context = Arc::new(Context {
@@ -101,6 +112,7 @@ impl Lead {
             keys: Arc::clone(&self.keys),
             secrets: Arc::clone(&secrets),
             ledger,
+            floor: Arc::clone(&floor),
             templates: Templates::default(),
             desk: Desk::default(),
             watches: Arc::clone(watches),
@@ -116,17 +128,21 @@ impl Lead {
         let listed = oneshot::channel();
         let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
         let ready = async {
-            // A reconcile must know which Secrets are ours and which keyrings there are before it decides.
+            // A reconcile must know which Secrets are ours, which keyrings there are and where numbers begin before it decides.
             self.known.is_set().await;
+            floor.known().await;
             listed.1.await.is_ok()
         };
-        let (objects, ticks) = ((objects, objects_changed.0), self.keys_ticks.clone());
+        let objects = (objects, objects_changed.0);
+        let ticks = stream::select(ticks(self.keys_ticks.clone()), ticks(floor.ticks()));
         tokio::select! {
             () = control(context, objects, self.concurrency, (wake, woken), ticks, ready) => {}
             () = follow => {}
+            () = floor.follow(client.clone(), &self.namespace) => {}
             () = incidents => {}
             () = census => {}
             () = count => {}
+            () = enrolments => {}
             () = Arc::clone(pods).run() => {}
             () = rollouts.run() => {}
             () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}
@@ -154,7 +170,7 @@ async fn control(
     ((reader, writer), news): Objects,
     concurrency: u16,
     (wake, woken): Wake,
-    keys_ticks: watch::Receiver<u64>,
+    ticks: impl Stream<Item = ()> + Send + 'static,
     ready: impl Future<Output = bool>,
 ) {
     if !ready.await {
@@ -186,7 +202,7 @@ async fn control(
         .reconcile_on(stream_of(woken).inspect(move |object| {
             asked.wait(&(object.namespace.clone().unwrap_or_default(), object.name.clone()));
         }))
-        .reconcile_all_on(ticks(keys_ticks).inspect(move |()| {
+        .reconcile_all_on(ticks.inspect(move |()| {
             known.state().iter().for_each(|object| all.wait(&observe::key(object)));
         }))
         .run(reconcile::reconcile, reconcile::on_error, context)
@@ -265,8 +281,10 @@ fn stream_of(
     futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
 }
 
-/// One item whenever a keyring opened or closed.
-fn ticks(mut changes: watch::Receiver<u64>) -> impl Stream<Item = ()> + Send + 'static {
+/// One item whenever something changed that every object depends on.
+fn ticks<T: Send + Sync + 'static>(
+    mut changes: watch::Receiver<T>,
+) -> impl Stream<Item = ()> + Send + 'static {
     let (mut sender, receiver) = futures_mpsc::channel(1);
     tokio::spawn(async move {
         while changes.changed().await.is_ok() {

@@ -8,7 +8,9 @@ use touchseal_crds::EncryptedSecret;
 use touchseal_crds::names::{ADOPT_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_crds::rotation::Delivery;
 use touchseal_plan::number::Place;
-use touchseal_plan::{Consumers, Content, LedgerEntry, Live, Opened, Other, SecretSeen, decide, deliver};
+use touchseal_plan::{
+    Consumers, Content, Floor, LedgerEntry, Live, Opened, Other, SecretSeen, decide, deliver,
+};
 
 use crate::beside::{self, Beside};
 use crate::context::Context;
@@ -37,6 +39,8 @@ pub struct Gathered {
     pub live: Live,
     /// The ledger's entry.
     pub ledger: Option<LedgerEntry>,
+    /// The least number that is given out.
+    pub floor: Floor,
     /// The plaintext, where the documents opened.
     pub content: Option<Content>,
     /// The content that is about to be overwritten, where it is to be kept.
@@ -75,8 +79,9 @@ pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result
     let mut object = EncryptedSecret::clone(stored);
     let key = key(&object);
     let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-    if let Some(status) = context.echoes.status(&key, version) {
+    if let Some((version, status)) = context.echoes.status(&key, version) {
         object.status = Some(status);
+        object.metadata.resource_version = Some(version);
     }
     let references = object.spec.documents.iter().filter_map(|d| d.config_map_key_ref.as_ref());
     let alias = (deliver::delivery(&object) == Delivery::Immutable).then(|| deliver::alias_name(&object));
@@ -131,6 +136,7 @@ pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result
         beside,
         live,
         ledger,
+        floor: context.floor.get(),
         content,
         outgoing,
     };
@@ -150,6 +156,7 @@ impl Gathered {
             secret: &self.secret,
             others: &self.beside.others,
             ledger: self.ledger.as_ref(),
+            floor: self.floor,
         }
     }
 }

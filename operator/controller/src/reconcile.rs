@@ -104,6 +104,7 @@ async fn bring_up_to_date(
         others: gathered.beside.others,
         alias: gathered.beside.alias,
         ledger: gathered.ledger.clone(),
+        floor: gathered.floor,
         consumers: observe::consumers(context, &gathered.object).await,
     };
     let now = now();

@@ -169,6 +169,7 @@ impl Secrets {
             source: source(meta).map(str::to_owned),
             labels: applied(meta, "f:labels", meta.labels.as_ref()),
             annotations: applied(meta, "f:annotations", meta.annotations.as_ref()),
+            claimed: meta.annotations.as_ref().and_then(OurSecret::number),
             altered: altered(meta),
             owner_uid: owner_uid(meta),
         }

@@ -10,6 +10,7 @@ mod agefile;
 mod bytes;
 mod canonical;
 pub mod derive;
+pub mod enrolment;
 pub mod holder;
 pub mod id;
 pub mod locked;

@@ -72,11 +72,15 @@ impl Pin {
             return PinCheck::Refused(PinMismatch::FingerprintChanged { pinned, found });
         }
         let pinned_key = manifest.verify_key(self.generation).map(|key| encode_base64(key));
+        let (pinned, found) = (self.revision, seen.revision);
+        if found < pinned && seen.generation < self.generation {
+            // From before that generation, as out of a backup: there is none to compare.
+            return PinCheck::Refused(PinMismatch::RolledBack { pinned, found });
+        }
         if pinned_key.as_ref() != Some(&self.verify_key) {
             return PinCheck::Refused(PinMismatch::ForkedGeneration(self.generation));
         }
-        if seen.revision < self.revision {
-            let (pinned, found) = (self.revision, seen.revision);
+        if found < pinned {
             return PinCheck::Refused(PinMismatch::RolledBack { pinned, found });
         }
         if seen.revision > self.revision {

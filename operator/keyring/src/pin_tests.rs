@@ -32,6 +32,16 @@ fn an_older_revision_is_a_rollback() {
     assert_eq!(check, PinCheck::Refused(PinMismatch::RolledBack { pinned: 2, found: 1 }));
 }
 
+/// As a restored backup brings it: an older manifest is met by a pin of a later generation, and the other way round.
+#[test]
+fn what_is_from_before_a_rotation_is_a_rollback_and_what_is_from_after_it_is_newer() {
+    let (first, open) = keyring();
+    let rotated = verify(&rotate(&first, &open, TIME).unwrap().0).unwrap();
+    let check = rotated.pin().check(&first);
+    assert_eq!(check, PinCheck::Refused(PinMismatch::RolledBack { pinned: 2, found: 1 }));
+    assert_eq!(first.pin().check(&rotated), PinCheck::Newer(rotated.pin()));
+}
+
 /// Whoever learned generation 1's master can endorse a generation 2 of their own: same fingerprint, other end.
 #[test]
 fn a_fork_by_a_leaked_old_master_is_refused_by_who_saw_the_real_successor() {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use touchseal_crds::encrypted_secret::{DeletionPolicy, Target};
 use touchseal_crds::names::{
-    GENERATION_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, REFUSED_SECRET_TYPES, ROLE_ANNOTATION,
-    SOURCE_ANNOTATION,
+    FLOOR_CONFIG_MAP, FLOOR_KEY, GENERATION_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, REFUSED_SECRET_TYPES,
+    ROLE_ANNOTATION, SOURCE_ANNOTATION,
 };
 use touchseal_crds::rotation::{Delivery, Rollback, Rotation};
 use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reason};
@@ -14,6 +14,7 @@ use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reas
 use crate::conditions::{self, Say};
 use crate::content::OPAQUE;
 use crate::decision::{Decision, Expected, Notice, SecretWrite};
+use crate::floor::Floor;
 use crate::follow::follow;
 use crate::generation::{self, LedgerEntry, RolledBack};
 use crate::number::Place;
@@ -207,10 +208,11 @@ fn stop(observed: &Observed<'_>, trouble: &Trouble, now: &Time) -> Standing {
 fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result<Standing, Trouble> {
     let object = observed.object;
     let mut entry = Place::of(observed).advance(digests, now);
+    check_floor(observed, &entry)?;
     let seen = deliver::place(observed, &entry);
     if deliver::delivery(object) != Delivery::Immutable
         && !holds(seen, digests)
-        && entry.left(entry.generation - 1).is_none()
+        && entry.left(entry.before(entry.generation)).is_none()
         && let Some(again) = generation::served(&entry, now)
     {
         // Nobody knows what pods were given that were started meanwhile; it may have been the content before.
@@ -270,6 +272,19 @@ fn materialise(observed: &Observed<'_>, digests: &Digests, now: &Time) -> Result
         ..Decision::default()
     };
     Ok(Standing { status: next, decision })
+}
+
+/// Where the floor cannot be read, no number is given out that may be below it.
+fn check_floor(observed: &Observed<'_>, entry: &LedgerEntry) -> Result<(), Trouble> {
+    let is_new = observed.ledger.as_ref().is_none_or(|before| before.generation != entry.generation);
+    if observed.floor != Floor::Unreadable || !is_new {
+        return Ok(());
+    }
+    let message = format!(
+        "ConfigMap {FLOOR_CONFIG_MAP} of the operator's namespace sets no usable floor for numbers, so none is given out;          its key {FLOOR_KEY} must be a number from 1 to {}",
+        Floor::MAX
+    );
+    Err(Trouble::new(Reason::ApiError, message))
 }
 
 /// Whether a Secret of ours holds this content. Where it does not, whoever changed, deleted or restored it may have had any

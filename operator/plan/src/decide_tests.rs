@@ -102,6 +102,7 @@ impl World {
             others: Vec::new(),
             alias: AliasSeen::Absent,
             ledger: self.ledger.clone(),
+            floor: crate::Floor::None,
             consumers: Consumers::default(),
         }
     }
@@ -139,6 +140,7 @@ impl World {
                 source: write.annotations.get(SOURCE_ANNOTATION).cloned(),
                 labels: write.labels.clone(),
                 annotations: write.annotations.clone(),
+                claimed: OurSecret::number(&write.annotations),
                 owner_uid: write.owner_uid.clone(),
             });
         }
@@ -334,8 +336,10 @@ fn drift_is_reverted_without_a_new_generation() {
         ("data", |w| w.ours().fingerprint = fingerprint("edited")),
         ("label lost", |w| w.ours().labels.clear()),
         ("annotation lost", |w| drop(w.ours().annotations.remove(GENERATION_ANNOTATION))),
+        // Whoever edits it owns it from then on; what is claimed says nothing while there is a ledger.
         ("annotation edited", |w| {
-            drop(w.ours().annotations.insert(GENERATION_ANNOTATION.into(), "9".into()))
+            w.ours().annotations.remove(GENERATION_ANNOTATION);
+            w.ours().claimed = Some(9);
         }),
         ("owner lost", |w| w.ours().owner_uid = None),
         ("owner of a namesake", |w| w.ours().owner_uid = Some("uid-of-earlier".to_owned())),
@@ -354,6 +358,36 @@ fn drift_is_reverted_without_a_new_generation() {
         let notice = one(decision.notices);
         assert_eq!((notice.reason, notice.warning), (Reason::DriftReverted, false), "{what}");
     }
+}
+
+/// A higher number under our own hand: the ledger is from a backup that is older than the Secret. Numbers go on from there.
+#[test]
+fn a_secret_that_is_ahead_of_the_ledger_is_gone_on_from() {
+    let ahead = |password| {
+        let mut world = World::in_place();
+        world.ours().annotations.insert(GENERATION_ANNOTATION.into(), "9".into());
+        world.password = password;
+        world.decide()
+    };
+    let same = ahead("first");
+    assert_eq!((same.ledger.unwrap().generation, same.secret.is_none()), (9, true), "it holds number 9");
+    let changed = ahead("second");
+    assert_eq!(changed.ledger.unwrap().generation, 10);
+    assert_eq!(changed.secret.unwrap().annotations[GENERATION_ANNOTATION], "10");
+}
+
+#[test]
+fn a_floor_that_cannot_be_read_stops_new_numbers_and_nothing_else() {
+    let decide = |world: &World, floor| decide(&Observed { floor, ..world.observed() }, &now());
+    let mut world = World::in_place();
+    assert!(is_empty(&decide(&world, crate::Floor::Unreadable)), "what is served is served");
+    world.password = "second";
+    let stopped = decide(&world, crate::Floor::Unreadable);
+    assert!(stopped.ledger.is_none() && stopped.secret.is_none());
+    let (status, reason, message) = world.ready(&stopped);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "ApiError"));
+    assert!(message.contains("touchseal-generation-floor"), "{message}");
+    assert_eq!(decide(&world, crate::Floor::At(1000)).ledger.unwrap().generation, 1000);
 }
 
 #[test]

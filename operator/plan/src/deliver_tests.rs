@@ -173,6 +173,7 @@ impl Cluster {
             others,
             alias: self.alias.clone().map_or(AliasSeen::Absent, AliasSeen::Ours),
             ledger: self.ledger.clone(),
+            floor: crate::Floor::None,
             consumers: Consumers { known: self.pods_known, pods, ..Consumers::default() },
         };
         if let Some(name) = Place::of(&observed).fresh_name(&at(self.clock)) {
@@ -309,6 +310,7 @@ impl Cluster {
             source: write.annotations.get(SOURCE_ANNOTATION).cloned(),
             labels: write.labels.clone(),
             annotations: write.annotations.clone(),
+            claimed: OurSecret::number(&write.annotations),
             owner_uid: write.owner_uid.clone(),
         };
         self.secrets.insert(write.name.clone(), Stored { plain, ours, foreign: false });
@@ -719,6 +721,7 @@ fn a_number_that_nothing_can_have_come_to_is_not_believed() {
             let before = cluster.ledger.as_ref().unwrap().generation;
             for secret in cluster.secrets.values_mut() {
                 secret.ours.annotations.insert(GENERATION_ANNOTATION.to_owned(), planted.to_string());
+                secret.ours.claimed = OurSecret::number(&secret.ours.annotations);
             }
             cluster.plain = 2;
             let number = |cluster: &Cluster| cluster.decide().0.ledger.unwrap().generation;

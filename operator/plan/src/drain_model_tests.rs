@@ -80,6 +80,8 @@ fn entry(rotations: &[(Ms, Rotation)]) -> LedgerEntry {
             source: "s",
             served_unchanged: false,
             borne: None,
+            highest: None,
+            floor: crate::Floor::None,
             now: &now,
         };
         let next = generation::advance(entry.as_ref(), step);

@@ -41,7 +41,7 @@ pub fn tell(
         None => ("Unknown", Reason::ConsumersUnknown, unknown()),
         Some(drain) if drain.stale > drain.refreshing => ("True", Reason::StaleConsumers, stale(drain)),
         Some(drain) if drain.stale > 0 => ("True", Reason::Refreshing, refreshing(drain)),
-        Some(_) => match unsure.filter(|_| entry.left(entry.generation - 1).is_none()) {
+        Some(_) => match unsure.filter(|_| entry.left(entry.before(entry.generation)).is_none()) {
             None => ("False", Reason::Drained, drained(entry, &status.conditions)),
             Some(Unsure::Arriving) => ("True", Reason::Refreshing, arriving(entry)),
             Some(Unsure::Blind) => ("Unknown", Reason::ConsumersUnknown, blind()),
@@ -86,7 +86,7 @@ fn revocable(entry: &LedgerEntry, at: &Time, rolled_back: bool) -> String {
         .iter()
         .map(|(came_with, names)| {
             let only = came_with.map_or("what is served now may not be revoked".to_owned(), |number| {
-                format!("only what generation {} held may be revoked", number.saturating_sub(1))
+                format!("only what generation {} held may be revoked", entry.before(number))
             });
             format!("of {} {only}: an earlier value or document is served again", listed(names))
         })

@@ -259,6 +259,12 @@ impl LedgerEntry {
         came_with(self.history.iter().map(|past| (past.number, &past.changed[..], past.changed_count)), key)
     }
 
+    /// The number that was given out before this one: the next lower, unless an administrator raised them.
+    pub fn before(&self, number: i64) -> i64 {
+        let lower = self.history.iter().map(|past| past.number).filter(|past| *past < number);
+        lower.max().unwrap_or_else(|| number.saturating_sub(1))
+    }
+
     /// When the last consumer had left generation `number`; what is older than the history was left with its oldest.
     pub fn left(&self, number: i64) -> Option<&Time> {
         let past = self.history.iter().rev().find(|past| past.number >= number)?;

@@ -85,6 +85,7 @@ impl World {
             others: self.others.clone(),
             alias: crate::observed::AliasSeen::Absent,
             ledger: self.ledger.clone(),
+            floor: crate::Floor::None,
             consumers: self.consumers.clone(),
         };
         decide(&observed, &at(second))

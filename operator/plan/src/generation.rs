@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::due::later;
 pub use crate::entry::{GoneKey, KeyEntry, LedgerEntry, LedgerKey, Past, PastValue, came_with};
 use crate::entry::{MAX_CHANGED, MAX_GONE, MAX_HISTORY, MAX_PAST, make_older};
+use crate::floor::Floor;
 use crate::observed::Digests;
 use crate::older::Older;
 
@@ -22,25 +23,36 @@ pub struct Step<'a> {
     /// The Secret in the cluster already holds exactly this content; it decides where the digests cannot be compared
     /// because the key they were made under is gone.
     pub served_unchanged: bool,
-    /// The highest number a Secret of this object bears: where the ledger was lost, numbers go on from there.
+    /// The number that the Secret of the content before bears; a lower one than the ledger's says that a write is late.
     pub borne: Option<i64>,
+    /// The highest number a Secret of this object bears: where the ledger was lost, or restored from a backup that is older,
+    /// numbers go on from there.
+    pub highest: Option<i64>,
+    /// The least number that is given out.
+    pub floor: Floor,
     /// Now.
     pub now: &'a Time,
 }
 
 /// The entry after this content: the same number where the plaintext is the same, the next one where it changed.
 pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
-    let Step { digests, source, served_unchanged, borne, now } = step;
+    let Step { digests, source, served_unchanged, borne, highest, floor, now } = step;
     let comparison = Comparison::new(before, digests, served_unchanged);
     // A clock that is ahead must not make every later document an older one; judged once, when the document is new.
     let is_new = before.is_none_or(|entry| entry.source != source);
     let served = |modified: Option<Time>| modified.filter(|_| is_new).map(|time| time.min(now.clone()));
     let newest = before.and_then(newest_modified).max(served(digests.last_modified.clone()));
+    let ahead = highest.filter(|number| before.is_none_or(|entry| *number > entry.generation));
+    // What was served meanwhile is not known: pods may hold it.
+    let broken = ahead.is_some() && !served_unchanged;
     let keys: BTreeMap<String, KeyEntry> = digests
         .keys
         .keys()
         .map(|name| {
             let mut key = comparison.key(name, now);
+            if broken {
+                key.since = now.clone();
+            }
             let highest = newest_of(before, digests, name).max(served(modified(digests, name)));
             key.modified = highest.filter(|time| newest.as_ref() != Some(time));
             (name.clone(), key)
@@ -48,11 +60,13 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         .collect();
     let changed = comparison.changed(&keys);
     let changed_nothing = changed.is_empty();
-    let (generation, since) = match (before, borne) {
-        (Some(entry), _) if changed.is_empty() => (entry.generation, entry.since.clone()),
-        (Some(entry), _) => (entry.generation.saturating_add(1), now.clone()),
-        (None, Some(borne)) => (borne.saturating_add(i64::from(!served_unchanged)).max(1), now.clone()),
-        (None, None) => (1, now.clone()),
+    let (generation, since) = match (before, ahead) {
+        (_, Some(number)) if served_unchanged => (number, now.clone()),
+        (Some(entry), None) if changed.is_empty() => (entry.generation, entry.since.clone()),
+        (before, ahead) => {
+            let newest = ahead.or(before.map(|entry| entry.generation)).unwrap_or_default();
+            (floor.raise(newest.saturating_add(1)), now.clone())
+        }
     };
     let mut history = before.map(LedgerEntry::history).unwrap_or_default();
     if history.first().is_none_or(|newest| newest.number != generation) {

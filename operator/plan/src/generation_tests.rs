@@ -38,7 +38,8 @@ fn step(
     served_unchanged: bool,
     now: &Time,
 ) -> LedgerEntry {
-    advance(before, Step { digests, source, served_unchanged, borne: None, now })
+    let (borne, highest, floor) = (None, None, Floor::None);
+    advance(before, Step { digests, source, served_unchanged, borne, highest, floor, now })
 }
 
 fn first(plain: &Plain) -> LedgerEntry {
@@ -59,10 +60,10 @@ fn what_a_crash_kept_from_the_cluster_is_served_from_when_it_gets_there() {
     let two = next(&one, &plain(&[("a", "2"), ("b", "1")]), 1, &[1], false);
     let again = |borne, served_unchanged| {
         let digests = digests(&plain(&[("a", "2"), ("b", "1")]), 1, Some(&two), &[1]);
-        advance(
-            Some(&two),
-            Step { digests: &digests, source: "s2", served_unchanged, borne: Some(borne), now: &at(50) },
-        )
+        let (borne, highest, floor) = (Some(borne), Some(borne), Floor::None);
+        let now = &at(50);
+        let step = Step { digests: &digests, source: "s2", served_unchanged, borne, highest, floor, now };
+        advance(Some(&two), step)
     };
     assert_eq!(again(2, true), two, "it got there");
     assert_eq!(again(2, false), two, "it got there and somebody changed it");
@@ -502,13 +503,111 @@ fn an_entry_of_the_earlier_format_is_completed() {
 fn a_lost_ledger_goes_on_from_what_is_borne() {
     let content = plain(&[("a", "1")]);
     let digests = digests(&content, 1, None, &[1]);
-    let lost = |borne, served_unchanged| {
-        let step = Step { digests: &digests, source: "s", served_unchanged, borne, now: &at(1) };
+    let lost = |highest, served_unchanged| {
+        let (floor, now) = (Floor::None, &at(1));
+        let step =
+            Step { digests: &digests, source: "s", served_unchanged, borne: highest, highest, floor, now };
         let entry = advance(None, step);
         assert_eq!(entry.history[0].number, entry.generation);
         entry.generation
     };
     assert_eq!([lost(Some(7), true), lost(Some(7), false), lost(None, false)], [7, 8, 1]);
+}
+
+/// A step of an object whose ledger may be older than its Secrets, and whose numbers an administrator may have raised.
+fn restored(
+    before: Option<&LedgerEntry>,
+    content: &Plain,
+    highest: Option<i64>,
+    served_unchanged: bool,
+    floor: Floor,
+) -> LedgerEntry {
+    let digests = digests(content, 1, before, &[1]);
+    let now = &at(50);
+    let step =
+        Step { digests: &digests, source: "s9", served_unchanged, borne: highest, highest, floor, now };
+    let entry = advance(before, step);
+    assert_eq!(entry.history[0].number, entry.generation);
+    entry
+}
+
+/// The ledger came out of a backup, the Secrets did not: what they bear was given out.
+#[test]
+fn a_ledger_older_than_the_secrets_goes_on_from_what_they_bear() {
+    let (old, new) = (plain(&[("a", "1"), ("b", "1")]), plain(&[("a", "2"), ("b", "1")]));
+    let entry = first(&old);
+    let number = |content: &Plain, served| restored(Some(&entry), content, Some(5), served, Floor::None);
+    assert_eq!(number(&new, true).generation, 5, "the Secret holds it as number 5");
+    assert_eq!(number(&new, false).generation, 6, "nobody knows what number 5 was");
+    let back = number(&old, false);
+    assert_eq!(back.generation, 6, "the backup's own content came back after another");
+    let since: Vec<Time> = back.keys.values().map(|key| key.since.clone()).collect();
+    assert_eq!(since, [at(50), at(50)], "pods may hold what was served in between");
+    // What is borne is never a reason to go down, nor is what was read late.
+    for borne in [None, Some(1)] {
+        assert_eq!(restored(Some(&entry), &old, borne, false, Floor::None).generation, 1);
+        assert_eq!(restored(Some(&entry), &new, borne, false, Floor::None).generation, 2);
+    }
+}
+
+#[test]
+fn a_floor_raises_new_numbers_only() {
+    let (old, new) = (plain(&[("a", "1")]), plain(&[("a", "2")]));
+    let entry = first(&old);
+    let floor = Floor::At(1000);
+    assert_eq!(restored(Some(&entry), &old, Some(1), true, floor), {
+        LedgerEntry { source: "s9".to_owned(), ..entry.clone() }
+    });
+    let raised = restored(Some(&entry), &new, Some(1), false, floor);
+    assert_eq!((raised.generation, raised.before(raised.generation)), (1000, 1));
+    assert_eq!(restored(Some(&raised), &old, Some(1000), false, floor).generation, 1001, "it counts on");
+    assert_eq!(restored(None, &new, None, false, floor).generation, 1000, "nothing is left of it");
+    assert_eq!(restored(None, &new, Some(7), false, floor).generation, 1000, "only the Secret is left");
+    assert_eq!(restored(None, &new, Some(7), true, floor).generation, 7, "which holds number 7 still");
+    assert_eq!(restored(None, &new, Some(2000), false, floor).generation, 2001);
+    assert_eq!(restored(Some(&entry), &new, None, false, Floor::Unreadable).generation, 2);
+}
+
+/// Whatever is restored when: with a floor above all that was given out, no number is given to two contents.
+#[test]
+fn across_restores_no_number_stands_for_two_contents() {
+    const VALUES: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let (mut ledger, mut secret): (Option<LedgerEntry>, Option<(i64, Plain)>) = (None, None);
+        let (mut floor, mut highest) = (Floor::None, 0);
+        let mut given: HashMap<i64, Plain> = HashMap::new();
+        let mut backups = vec![(ledger.clone(), secret.clone())];
+        for _ in 0..40 {
+            match random.below(8) {
+                0 => backups.push((ledger.clone(), secret.clone())),
+                1 => {
+                    let at = usize::try_from(random.below(backups.len() as u64)).unwrap();
+                    let (old_ledger, old_secret) = backups[at].clone();
+                    // All of it, the ledger without the Secrets, or the Secrets without the ledger, or neither.
+                    match random.below(4) {
+                        0 => (ledger, secret) = (old_ledger, old_secret),
+                        1 => ledger = old_ledger,
+                        2 => (ledger, secret) = (None, old_secret),
+                        _ => (ledger, secret) = (None, None),
+                    }
+                    floor = Floor::At(highest + 10);
+                }
+                _ => {
+                    let value = VALUES[usize::try_from(random.below(6)).unwrap()];
+                    let content = plain(&[("a", value)]);
+                    let unchanged = secret.as_ref().is_some_and(|(_, held)| *held == content);
+                    let borne = secret.as_ref().map(|(number, _)| *number);
+                    let entry = restored(ledger.as_ref(), &content, borne, unchanged, floor);
+                    highest = highest.max(entry.generation);
+                    let known = given.entry(entry.generation).or_insert_with(|| content.clone());
+                    assert_eq!(*known, content, "number {} of seed {seed}", entry.generation);
+                    secret = Some((entry.generation, content));
+                    ledger = Some(entry);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -303,8 +303,11 @@ pub fn left(newest_first: &[GenerationRecord], since: &Time) -> Option<Time> {
     let newest = newest_first.first()?.number;
     // Of several in one second, the newest: what came before it may hold the old value.
     let came_with = newest_first.iter().find(|generation| generation.since <= *since).map(|g| g.number);
+    // Numbers can have gaps.
+    let numbers = newest_first.iter().map(|generation| generation.number);
+    let from = came_with.map(|came_with| numbers.filter(|n| *n < came_with).max().unwrap_or(came_with));
     let before_it = newest_first.iter().filter(|generation| {
-        generation.number < newest && came_with.is_none_or(|number| generation.number + 1 >= number)
+        generation.number < newest && from.is_none_or(|number| generation.number >= number)
     });
     before_it.filter_map(|generation| generation.drained.clone()).min()
 }

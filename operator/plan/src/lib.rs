@@ -15,6 +15,7 @@ pub mod drain;
 mod draining;
 mod due;
 pub mod entry;
+pub mod floor;
 mod follow;
 pub mod generation;
 pub mod incident;
@@ -31,6 +32,7 @@ pub mod tally;
 pub use content::Content;
 pub use decide::decide;
 pub use decision::{AliasWrite, Decision, Expected, Notice, Removal, Removed, Reown, SecretWrite};
+pub use floor::Floor;
 pub use generation::{LedgerEntry, LedgerKey};
 pub use observed::{
     AliasSeen, Consumers, Digests, Live, Observed, Opened, Other, OurAlias, OurSecret, SecretSeen, Trouble,

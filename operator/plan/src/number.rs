@@ -6,6 +6,7 @@ use touchseal_crds::rotation::Delivery;
 
 use crate::deliver::{delivery, held, secret_name};
 use crate::entry::LedgerEntry;
+use crate::floor::Floor;
 use crate::generation::{self, Step};
 use crate::observed::{Digests, MAX_NUMBER, Observed, Opened, Other, OurSecret, SecretSeen};
 
@@ -24,6 +25,8 @@ pub struct Place<'a> {
     pub others: &'a [Other],
     /// What the ledger knows.
     pub ledger: Option<&'a LedgerEntry>,
+    /// The least number that is given out.
+    pub floor: Floor,
 }
 
 impl<'a> Place<'a> {
@@ -36,6 +39,7 @@ impl<'a> Place<'a> {
             secret: &observed.secret,
             others: &observed.others,
             ledger: observed.ledger.as_ref(),
+            floor: observed.floor,
         }
     }
 
@@ -54,20 +58,25 @@ impl<'a> Place<'a> {
         let newest = held(self.ledger, self.others);
         let served_unchanged = matches!(self.secret, SecretSeen::Ours(ours) if serves(ours))
             || self.others.iter().any(|other| other.generation() == newest && serves(&other.secret));
-        let borne = match (self.ledger, delivery(self.object)) {
-            (None, _) => self.borne(),
+        let borne = match delivery(self.object) {
             // Single generations are told apart by name: none is served late under another one's.
-            (Some(_), Delivery::Immutable) => None,
-            (Some(_), Delivery::InPlace | Delivery::Previous) => self.secret.generation(),
+            Delivery::Immutable => None,
+            Delivery::InPlace | Delivery::Previous => self.secret.generation(),
         };
-        let source = self.source.unwrap_or_default();
-        generation::advance(self.ledger, Step { digests, source, served_unchanged, borne, now })
+        let (source, highest, floor) = (self.source.unwrap_or_default(), self.highest(), self.floor);
+        let step = Step { digests, source, served_unchanged, borne, highest, floor, now };
+        generation::advance(self.ledger, step)
     }
 
     /// The highest number that a Secret of this object bears. One so high that those after it would not be believed was
-    /// written by somebody else.
-    pub fn borne(&self) -> Option<i64> {
-        let all = self.others.iter().filter_map(Other::generation).chain(self.secret.generation());
-        all.filter(|number| *number <= MAX_NUMBER / 2).max()
+    /// written by somebody else. Without a ledger a number counts whoever wrote it: a restored Secret is its restorer's.
+    fn highest(&self) -> Option<i64> {
+        let main = match self.secret {
+            SecretSeen::Ours(ours) => Some(ours),
+            SecretSeen::Absent | SecretSeen::Foreign { .. } => None,
+        };
+        let all = self.others.iter().map(|other| &other.secret).chain(main);
+        let number = |ours: &OurSecret| ours.generation().or(ours.claimed.filter(|_| self.ledger.is_none()));
+        all.filter_map(number).filter(|number| *number <= MAX_NUMBER / 2).max()
     }
 }

@@ -9,6 +9,7 @@ use touchseal_crds::{EncryptedSecret, Reason};
 
 use crate::consumers::{Consumer, Owner, Seconds};
 use crate::decision::Expected;
+use crate::floor::Floor;
 use crate::generation::{LedgerEntry, LedgerKey};
 use crate::rollout::Wait;
 
@@ -39,6 +40,8 @@ pub struct Observed<'a> {
     pub alias: AliasSeen,
     /// What the ledger knows of this object.
     pub ledger: Option<LedgerEntry>,
+    /// The least number that is given out.
+    pub floor: Floor,
     /// What is known of the pods that use its Secrets.
     pub consumers: Consumers,
 }
@@ -269,6 +272,8 @@ pub struct OurSecret {
     pub labels: BTreeMap<String, String>,
     /// The annotations our own server-side apply owns, with their present values.
     pub annotations: BTreeMap<String, String>,
+    /// The secret generation it bears, whoever wrote it there.
+    pub claimed: Option<i64>,
     /// uid of the EncryptedSecret in its owner reference.
     pub owner_uid: Option<String>,
 }
@@ -277,7 +282,12 @@ impl OurSecret {
     /// The secret generation it bears. Whoever may write Secrets in its namespace may write any number there: one that no
     /// object can have come to is none, so that a lost ledger does not go on from where it cannot count.
     pub fn generation(&self) -> Option<i64> {
-        let number = self.annotations.get(GENERATION_ANNOTATION)?.parse().ok()?;
+        OurSecret::number(&self.annotations)
+    }
+
+    /// The number among annotations.
+    pub fn number(annotations: &BTreeMap<String, String>) -> Option<i64> {
+        let number = annotations.get(GENERATION_ANNOTATION)?.parse().ok()?;
         (1..=MAX_NUMBER).contains(&number).then_some(number)
     }
 }

@@ -52,7 +52,9 @@ impl fmt::Display for Wait {
             Wait::Failing => "is not restarted while its last roll-out fails",
             Wait::OnDelete => "has the update strategy OnDelete: delete its pods",
             Wait::Gone => "is gone",
-            Wait::Forbidden => "cannot be restarted: the operator has no right to (charts/raw/rollout.yaml)",
+            Wait::Forbidden => {
+                "cannot be restarted: the operator has no right to (the chart's rollout.enabled)"
+            }
             Wait::Unanswered => "could not be restarted yet; it is tried again",
         })
     }

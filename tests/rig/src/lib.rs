@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod faults;
+pub mod line;
 pub mod poll;
 pub mod ports;
 pub mod process;

@@ -9,28 +9,35 @@ pub enum Tool {
     KubeApiserver,
     KubeControllerManager,
     Kubectl,
+    Helm,
+    /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
+    MonitoringCrds,
     Sops,
     AgePluginYubikey,
     Age,
     AgeKeygen,
     Pcscd,
     Chromium,
+    Gitopsview,
     Prometheus,
     Promtool,
 }
 
 impl Tool {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &[Self] = &[
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::Kubectl,
+        Self::Helm,
+        Self::MonitoringCrds,
         Self::Sops,
         Self::AgePluginYubikey,
         Self::Age,
         Self::AgeKeygen,
         Self::Pcscd,
         Self::Chromium,
+        Self::Gitopsview,
         Self::Prometheus,
         Self::Promtool,
     ];
@@ -41,12 +48,15 @@ impl Tool {
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
+            Self::MonitoringCrds => "monitoring-crds",
             Self::Sops => "sops",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
             Self::AgeKeygen => "age-keygen",
             Self::Pcscd => "pcscd",
             Self::Chromium => "chromium",
+            Self::Gitopsview => "gitopsview",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
         }
@@ -74,6 +84,12 @@ impl Tool {
         if self == Self::Sops {
             command.env("SOPS_DISABLE_VERSION_CHECK", "1"); // else it asks the network for a newer one
         }
+        if self == Self::Helm {
+            // Not the user's: neither repositories nor plugins.
+            for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+                command.env(home, made().join("../helm"));
+            }
+        }
         Ok(command)
     }
 
@@ -84,9 +100,12 @@ impl Tool {
                 assets.into_iter().chain([made()]).collect()
             }
             Self::KubeControllerManager
+            | Self::Helm
+            | Self::MonitoringCrds
             | Self::Sops
             | Self::AgePluginYubikey
             | Self::Chromium
+            | Self::Gitopsview
             | Self::Prometheus
             | Self::Promtool => vec![made()],
             Self::Age | Self::AgeKeygen | Self::Pcscd => {

@@ -116,6 +116,12 @@ impl SoftKey {
         self.inside().card.slots.get(&slot).map(|key| key.secret.to_bytes().into())
     }
 
+    /// A key of this private scalar in a slot, as if the card had made it, to be used with PIN and touch: a YubiKey out of test
+    /// vectors. False where there is no such key.
+    pub fn put_private_scalar(&self, slot: u8, scalar: &[u8; 32]) -> bool {
+        self.inside().card.put(slot, scalar)
+    }
+
     /// The current management key's algorithm and bytes, for tests that look for it where it must not be.
     pub fn management_key(&self) -> (u8, Vec<u8>) {
         let inside = self.inside();
@@ -125,6 +131,12 @@ impl SoftKey {
     /// The content of a data object (what tag 53 holds), by its three-byte tag.
     pub fn object(&self, tag: [u8; 3]) -> Option<Vec<u8>> {
         self.inside().card.objects.get(tag.as_slice()).cloned()
+    }
+
+    /// The tags of all data objects.
+    pub fn object_tags(&self) -> Vec<[u8; 3]> {
+        let inside = self.inside();
+        inside.card.objects.keys().filter_map(|tag| tag.as_slice().try_into().ok()).collect()
     }
 
     /// Puts a data object in place as a factory or another program would have.

@@ -1,12 +1,12 @@
 //! A world in which an operator serves one keyring: what most tests of EncryptedSecrets start from.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use touchseal_keyring::OpenKeyring;
 use touchseal_rig::faults::FaultyServer;
+use touchseal_rig::line::Line;
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, SoftHolder, World};
@@ -40,19 +40,6 @@ impl DerefMut for Apps {
     }
 }
 
-/// One write of the operator, as the API server's audit log has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// create, update, patch or delete.
-    pub verb: String,
-    /// Resource, with its subresource.
-    pub resource: String,
-    /// Name of the object.
-    pub name: String,
-    /// HTTP status of the answer.
-    pub code: u64,
-}
-
 impl Apps {
     /// A world named after its test, with an unsealed operator.
     pub fn new(test: &str) -> Apps {
@@ -81,14 +68,31 @@ impl Apps {
 
     /// The same, and through a proxy of the API server's, which can let time pass for it.
     pub fn restart_operator_behind_a_proxy(&mut self) -> FaultyServer {
+        let (cluster, name) = (&self.world.cluster, &self.world.system);
+        let server = FaultyServer::start(&self.operator_kubeconfig(), cluster.dir(), name).unwrap();
+        self.restart_operator_through(server.kubeconfig());
+        server
+    }
+
+    /// The same, and along a line to the API server that can be cut.
+    pub fn restart_operator_behind_a_line(&mut self) -> Line {
+        let (cluster, name) = (&self.world.cluster, &self.world.system);
+        let line = Line::start(&self.operator_kubeconfig(), cluster.dir(), name).unwrap();
+        self.restart_operator_through(line.kubeconfig());
+        line
+    }
+
+    fn operator_kubeconfig(&self) -> PathBuf {
+        let (account, pod) = ("touchseal-operator", Some(&self.operator.pod));
+        self.world.cluster.kubeconfig_for_service_account(&self.world.system, account, pod).unwrap()
+    }
+
+    fn restart_operator_through(&mut self, kubeconfig: &Path) {
         self.operator.process.kill();
         let (cluster, pod) = (&self.world.cluster, self.operator.pod.clone());
-        let account = "touchseal-operator";
-        let kubeconfig =
-            cluster.kubeconfig_for_service_account(&self.world.system, account, Some(&pod)).unwrap();
-        let server = FaultyServer::start(&kubeconfig, cluster.dir(), &self.world.system).unwrap();
-        self.operator = Operator::start_through(cluster, &self.world.system, pod, server.kubeconfig(), &[]);
-        server
+        let flags = std::mem::take(&mut self.operator.flags);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        self.operator = Operator::start_through(cluster, &self.world.system, pod, kubeconfig, &flags);
     }
 
     /// Answers the request that the operator's present process makes.
@@ -157,71 +161,6 @@ impl Apps {
         .unwrap()
     }
 
-    /// uid and resourceVersion of every object of these kinds in this test's namespaces, by kind, namespace and name.
-    /// Namespaces of earlier tests may still be going, so no others are looked at.
-    pub fn versions(&self, kinds: &str) -> BTreeMap<String, String> {
-        let list = self.cluster.get(&[kinds, "-A"]).unwrap();
-        let items = list["items"].as_array().unwrap().iter();
-        items
-            .filter(|o| {
-                let namespace = o["metadata"]["namespace"].as_str().unwrap_or_default();
-                namespace == self.apps || namespace == self.system
-            })
-            .map(|o| {
-                let meta = &o["metadata"];
-                (
-                    format!("{} {}/{}", o["kind"], meta["namespace"], meta["name"]),
-                    format!("{} {}", meta["uid"], meta["resourceVersion"]),
-                )
-            })
-            .collect()
-    }
-
-    /// Every write this world's operators made so far, but for the Lease, which the leader renews all the time.
-    pub fn writes(&self) -> Vec<Write> {
-        self.audited()
-            .into_iter()
-            .filter(|e| !matches!(e["verb"].as_str(), Some("get" | "list" | "watch")))
-            .filter(|e| e["objectRef"]["resource"] != "leases")
-            .map(|e| {
-                let text =
-                    |pointer: &str| e.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let resource = [text("/objectRef/resource"), text("/objectRef/subresource")];
-                Write {
-                    verb: text("/verb"),
-                    resource: resource.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/"),
-                    name: text("/objectRef/name"),
-                    code: e["responseStatus"]["code"].as_u64().unwrap_or_default(),
-                }
-            })
-            .collect()
-    }
-
-    /// What one pod wrote for all replicas: Secrets, ConfigMaps, statuses of EncryptedSecrets, Recipients.
-    pub fn shared_writes_of(&self, pod: &str) -> usize {
-        let shared = ["secrets", "configmaps", "encryptedsecrets", "recipients"];
-        let by_pod = |e: &Value| e["user"]["extra"]["authentication.kubernetes.io/pod-name"][0] == pod;
-        let writes = |e: &Value| !matches!(e["verb"].as_str(), Some("get" | "list" | "watch"));
-        let about = |e: &Value| shared.iter().any(|resource| e["objectRef"]["resource"] == *resource);
-        self.audited().iter().filter(|e| by_pod(e) && writes(e) && about(e)).count()
-    }
-
-    /// How many requests of any kind this world's operators made so far about a resource.
-    pub fn requests_about(&self, resource: &str) -> usize {
-        self.audited().iter().filter(|e| e["objectRef"]["resource"] == resource).count()
-    }
-
-    /// What the API server's audit log has of this world's operators.
-    fn audited(&self) -> Vec<Value> {
-        let user = format!("system:serviceaccount:{}:touchseal-operator", self.system);
-        let log = fs::read_to_string(self.cluster.audit_log()).unwrap();
-        log.lines()
-            .filter(|line| line.contains(&user))
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|e| e["user"]["username"] == user.as_str())
-            .collect()
-    }
-
     /// Reasons of the Events about an EncryptedSecret, oldest first, each as often as it was told.
     pub fn events(&self, name: &str) -> Vec<String> {
         let selector = format!("involvedObject.name={name}");
@@ -254,15 +193,6 @@ impl Apps {
 
     /// Waits until the operator's present process has finished so many reconciles.
     pub fn wait_for_reconciles(&self, count: u64) {
-        eventually(DEADLINE, &format!("{count} reconciles"), || {
-            let page = self.operator.metrics();
-            let done: u64 = page
-                .lines()
-                .filter(|line| line.starts_with("touchseal_reconciles_total{"))
-                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-                .sum();
-            if done >= count { Ok(()) } else { Err(format!("{done}")) }
-        })
-        .unwrap();
+        self.operator.wait_for_reconciles(count);
     }
 }

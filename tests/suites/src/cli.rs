@@ -86,6 +86,11 @@ impl Laptop {
         }
     }
 
+    /// Where commands run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A software YubiKey that touches itself at once, plugged into `slot`.
     pub fn key(&self, slot: usize, serial: u32) -> SoftKey {
         let key = SoftKey::builder(serial).firmware(5, 7, 1).pin(PIN).puk(PUK).build().unwrap();
@@ -119,6 +124,12 @@ impl Laptop {
     /// Runs a command that needs no PIN.
     pub fn run_plain(&self, arguments: &[&str]) -> Said {
         self.command(arguments).stdin(Stdio::null()).output().unwrap().into()
+    }
+
+    /// Starts a command that needs no PIN.
+    pub fn start_plain(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts a command with a PIN at hand, on descriptor 3; `--new-pin-fd 4` finds the same PIN.

@@ -30,6 +30,11 @@ impl SoftHolder {
         SoftHolder { secret, entry }
     }
 
+    /// The holder of this entry, whose private scalar is known.
+    pub fn known(entry: Holder, scalar: &[u8]) -> SoftHolder {
+        SoftHolder { secret: SecretKey::from_slice(scalar).unwrap(), entry }
+    }
+
     /// A new keyring with this holder alone.
     pub fn create_keyring(&self) -> (KeyringSpec, OpenKeyring) {
         manifest::create(vec![self.entry.clone()], "2026-01-02T03:04:05Z").unwrap()
@@ -49,13 +54,18 @@ impl SoftHolder {
     /// Opens a keyring.
     pub fn open(&self, spec: &KeyringSpec) -> OpenKeyring {
         let verified = manifest::verify(spec).unwrap();
+        let master = self.unwrap(verified.active_wrapped());
+        OpenKeyring::open(&verified, master).unwrap()
+    }
+
+    /// Opens what was wrapped to this holder: a master, or a share of one.
+    pub fn unwrap(&self, wrapped: &str) -> MasterKey {
         let public = PivPublicKey::from_recipient(&self.entry.recipient).unwrap();
         let mut ecdh = |point: &[u8; 33]| {
             let peer = p256::PublicKey::from_sec1_bytes(point).unwrap();
             let shared = p256::ecdh::diffie_hellman(self.secret.to_nonzero_scalar(), peer.as_affine());
             Ok::<_, std::convert::Infallible>(Zeroizing::new((*shared.raw_secret_bytes()).into()))
         };
-        let master = holder::unwrap(verified.active_wrapped(), &public, &mut ecdh).unwrap();
-        OpenKeyring::open(&verified, master).unwrap()
+        holder::unwrap(wrapped, &public, &mut ecdh).unwrap()
     }
 }

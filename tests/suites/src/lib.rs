@@ -5,22 +5,31 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 pub mod apps;
+pub mod audit;
+pub mod backup;
 pub mod binaries;
+pub mod chart;
 pub mod cli;
+pub mod crd_changes;
 pub mod documents;
+pub mod gitops;
 pub mod holder;
 pub mod monitoring;
 pub mod operator;
+pub mod page;
 pub mod pods;
 pub mod search;
 pub mod terminal;
+pub mod upgrade;
 pub mod world;
 
 pub use apps::Apps;
+pub use backup::Backup;
 pub use cli::Laptop;
 pub use documents::Sops;
 pub use holder::SoftHolder;
 pub use operator::Operator;
+pub use page::{Page, Reading};
 pub use search::Needle;
 pub use world::World;
 

@@ -128,6 +128,20 @@ impl Operator {
         self.metrics.number()
     }
 
+    /// Waits until this process has finished so many reconciles.
+    pub fn wait_for_reconciles(&self, count: u64) {
+        eventually(DEADLINE, &format!("{count} reconciles"), || {
+            let page = self.metrics();
+            let done: u64 = page
+                .lines()
+                .filter(|line| line.starts_with("touchseal_reconciles_total{"))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum();
+            if done >= count { Ok(()) } else { Err(format!("{done}")) }
+        })
+        .unwrap();
+    }
+
     /// Whether it is the replica that writes.
     pub fn leads(&self) -> bool {
         self.metrics().contains("touchseal_leads 1\n")

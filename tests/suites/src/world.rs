@@ -10,7 +10,7 @@ use touchseal_keyring::{Offer, OpenKeyring, seal_release};
 use touchseal_rig::cluster::{self, ClusterError, Lease};
 use touchseal_rig::poll::eventually;
 
-use crate::{DEADLINE, Operator, Sops};
+use crate::{DEADLINE, Operator, Sops, chart};
 
 /// One test's world. Operators end before the cluster is handed on.
 pub struct World {
@@ -28,41 +28,61 @@ pub struct World {
 impl World {
     /// A world named after its test.
     pub fn new(test: &str) -> World {
+        World::bare(test).installed()
+    }
+
+    /// A world as documentation has it: Touchseal in `touchseal-system`, applications in `shop`.
+    pub fn documented() -> World {
+        World::named("touchseal-system", "shop").installed()
+    }
+
+    /// A world named after its test with its namespaces and nothing installed.
+    pub fn bare(test: &str) -> World {
+        World::named(&format!("{test}-system"), &format!("{test}-apps"))
+    }
+
+    fn named(system: &str, apps: &str) -> World {
         let cluster = cluster::lease().unwrap();
         let world = World {
             sops: Sops::new(),
-            system: format!("{test}-system"),
-            apps: format!("{test}-apps"),
+            system: system.to_owned(),
+            apps: apps.to_owned(),
             operators: 0,
             cluster,
         };
-        world.install();
+        world.cluster.namespace(&world.system).unwrap();
         world.cluster.namespace(&world.apps).unwrap();
         world
     }
 
-    /// CRDs and the shipped manifests, in this world's own namespace; no Deployment, for no node runs here.
-    fn install(&self) {
-        for entry in fs::read_dir(repository().join("crds")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|e| e == "yaml") {
-                self.cluster.apply(&fs::read_to_string(path).unwrap()).unwrap();
-            }
-        }
+    /// The same with the chart.
+    fn installed(self) -> World {
+        self.upgrade(&[]);
+        self.wait_until_installed();
+        self
+    }
+
+    /// Until the kinds are served, and the policies in force.
+    pub fn wait_until_installed(&self) {
         self.cluster
             .kubectl_stdout(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
             .unwrap();
-        self.cluster.namespace(&self.system).unwrap();
-        for file in ["rbac.yaml", "roles.yaml", "admission.yaml"] {
-            self.install_shipped(file);
-        }
         self.wait_for_admission();
     }
 
-    /// Applies one of the shipped manifests, in this world's own namespace.
-    pub fn install_shipped(&self, file: &str) {
-        let manifest = fs::read_to_string(repository().join("charts/raw").join(file)).unwrap();
-        self.cluster.apply(&manifest.replace("touchseal-system", &self.system)).unwrap();
+    /// Applies the chart with these `--set` values; no Deployment, for no node runs here, and no PriorityClass, which
+    /// would stay.
+    pub fn upgrade(&self, settings: &[&str]) {
+        let settings = [&["priorityClass.create=false"], settings].concat();
+        let mut objects = chart::render(&self.system, &settings);
+        objects.retain(|object| object["kind"] != "Deployment");
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        self.cluster.apply(&list.to_string()).unwrap();
+    }
+
+    /// Name of the operator's ClusterRole.
+    pub fn cluster_role(&self) -> String {
+        format!("touchseal-operator.{}", self.system)
     }
 
     /// The API server takes a moment to enforce a new policy: until then a forbidden write, made as the operator, passes.

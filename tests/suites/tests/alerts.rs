@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use touchseal_rig::scratch::Scratch;
 use touchseal_rig::tools::Tool;
+use touchseal_suites::binaries;
 use touchseal_suites::monitoring::{alerts, documented, expressions, panels, selectors};
 use touchseal_suites::world::repository;
 
@@ -89,6 +91,23 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
     }
     let runbooks: BTreeSet<String> = sections.into_iter().map(str::to_owned).collect();
     assert_eq!(runbooks, names, "a runbook without an alert");
+}
+
+#[test]
+fn what_the_runbooks_tell_to_run_exists() {
+    let page = fs::read_to_string(repository().join("docs/runbooks.md")).unwrap();
+    let commands: BTreeSet<Vec<&str>> = page
+        .split(['`', '\n'])
+        .filter_map(|text| text.trim().strip_prefix("touchseal "))
+        .map(|rest| rest.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect())
+        .collect();
+    assert!(commands.len() > 6, "{commands:?}");
+    for words in commands {
+        let said = Command::new(binaries::touchseal()).args(&words).arg("--help").output().unwrap();
+        let known =
+            String::from_utf8_lossy(&said.stdout).contains(&format!("Usage: touchseal {}", words.join(" ")));
+        assert!(said.status.success() && known, "touchseal {words:?}");
+    }
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn forbidden(resource: &str) -> String {
         "encryptedsecrets" | "recipients" => {
             "name a namespace you may look into with -n, or ask a cluster administrator for the role touchseal-viewer"
         }
+        "enrolments" => "ask a cluster administrator for the role touchseal-emergency-enroller",
         "incidents" => "ask a cluster administrator for the role touchseal-incident-manager",
         "keyrings" | "unsealrequests" | "tokenreviews" => {
             "ask a cluster administrator for the role touchseal-unsealer; `touchseal doctor` lists what unsealing and sealing need"

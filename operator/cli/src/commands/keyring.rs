@@ -4,10 +4,11 @@ mod attestation;
 mod change;
 mod counts;
 mod create;
+mod emergency_enrol;
 mod enrol;
-mod hand_over;
 mod holders;
 mod new_key;
+mod policies;
 mod public_key;
 mod quorum;
 mod refused;
@@ -47,7 +48,13 @@ pub enum Command {
     /// Drop an older key generation, once nothing needs it any more
     Retire(retire::RetireArgs),
     /// Let unsealed replicas of the operator unseal others, or make each of them need a holder
-    HandOver(hand_over::HandOverArgs),
+    HandOver(policies::HandOverArgs),
+    /// Seal the operator when a YubiKey that is left in a node is pulled, or not
+    OnKeyRemoval(policies::OnKeyRemovalArgs),
+    /// Let an unsealed operator make somebody a holder for an administrator when all YubiKeys are lost, or not
+    EmergencyEnrolment(policies::EmergencyEnrolmentArgs),
+    /// Make somebody a holder through an unsealed operator: for when all YubiKeys are lost, and the manifest allows it
+    EmergencyEnrol(emergency_enrol::EmergencyEnrolArgs),
     /// Verify a manifest and show its fingerprint, holders and key generations
     Show(show::ShowArgs),
 }
@@ -63,7 +70,10 @@ pub fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Quorum(args) => quorum::run(args, global),
         Command::SealAfter(args) => seal_after::run(args, global),
         Command::Retire(args) => retire::run(args, global),
-        Command::HandOver(args) => hand_over::run(args, global),
+        Command::HandOver(args) => policies::hand_over(args, global),
+        Command::OnKeyRemoval(args) => policies::on_key_removal(args, global),
+        Command::EmergencyEnrolment(args) => policies::emergency_enrolment(args, global),
+        Command::EmergencyEnrol(args) => emergency_enrol::run(args, global),
         Command::Show(args) => show::run(args, global),
     }
 }

@@ -2,7 +2,7 @@
 //! its effects. Events take effect at once; effects wait in a queue a keyring, so that an API server that does not
 //! answer delays no sealing.
 
-mod audit;
+pub mod audit;
 mod effects;
 mod hand_over;
 mod report;
@@ -22,8 +22,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_crds::unseal_request::{Release, ShareRelease};
 use touchseal_crds::{Keyring, UnsealRequest};
-use touchseal_keyring::state::{Effect, Event};
-use touchseal_keyring::{Fingerprint, Pin, manifest};
+use touchseal_keyring::state::{Effect, Event, Phase};
+use touchseal_keyring::{Fingerprint, Pin, State, manifest};
 
 pub use audit::{Budget, Quiet};
 
@@ -248,7 +248,14 @@ impl Desk {
         if (new || another) && self.pins_listed {
             self.feed_pin(&name);
         }
+        let observed = keyring.status.as_ref().and_then(|status| status.observed_generation);
+        let edited = observed != keyring.metadata.generation;
         self.feed(&name, Event::ManifestSeen(keyring.spec));
+        // An edit that changes nothing about who holds keys is seen all the same.
+        let judged = |state: &State| !matches!(state.phase(), Phase::Absent);
+        if edited && self.ceremony.keys.look(&name, judged) == Some(true) {
+            self.queues.get(&name).into_iter().for_each(|queue| drop(queue.send(effects::Job::Report)));
+        }
     }
 
     fn keyring_gone(&mut self, name: &str) {

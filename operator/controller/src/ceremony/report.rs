@@ -16,7 +16,7 @@ use touchseal_crds::keyring::{Holder, HolderRecord, HolderUse, ReplicaState, Rep
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
 use touchseal_keyring::state::{Phase, SealedBecause, Tampered};
-use touchseal_keyring::{State, locked};
+use touchseal_keyring::{State, locked, manifest};
 use touchseal_plan::conditions::{self, Say};
 
 use super::Ceremony;
@@ -146,6 +146,7 @@ fn summary(
         (word, format!("{over}{waits}: touchseal unseal"))
     };
     let flag = if unsealed > 0 { "True" } else { "False" };
+    warn_of_single_holder(object, &mut status, own.tampered.is_some(), now);
     match own.tampered {
         Some(tampered) => {
             set(&mut status, ConditionType::Ready, "False", tampered.reason, &tampered.message, now);
@@ -161,6 +162,17 @@ fn summary(
     }
     set(&mut status, ConditionType::Unsealed, flag, word, &message, now);
     status
+}
+
+/// Advisory, and there only while it is true: it is no state of the operator's that would have to improve. A manifest that is
+/// refused says nothing of who opens the right one.
+fn warn_of_single_holder(object: &Keyring, status: &mut KeyringStatus, refused: bool, now: &Time) {
+    match manifest::single_holder(&object.spec).filter(|_| !refused) {
+        Some((reason, message)) => {
+            set(status, ConditionType::SingleHolder, "True", reason, &message, now);
+        }
+        None => conditions::clear(&mut status.conditions, ConditionType::SingleHolder),
+    }
 }
 
 /// Who has had a part in the unseals that are told of, or had before; nobody who is no holder any more.
@@ -241,6 +253,8 @@ mod tests {
             generations: Vec::new(),
             hand_over: None,
             seal_after: None,
+            on_key_removal: None,
+            emergency_enrolment: None,
             signature: String::new(),
         };
         let mut keyring = Keyring::new("prod", spec);
@@ -306,6 +320,28 @@ mod tests {
         assert_eq!(state(&good, ConditionType::Stalled), None);
         assert_eq!(state(&good, ConditionType::Tampered), None);
         assert_eq!(state(&good, ConditionType::Ready), Some(("True", "Sealed")));
+    }
+
+    #[test]
+    fn a_single_holder_is_warned_of_until_there_is_another() {
+        let report = |serials: &[u32], before: &KeyringStatus, refused: bool| {
+            let holder = |serial: &u32| json!({ "name": format!("h{serial}"), "kind": "Piv", "serial": serial, "slot": "82", "recipient": "" });
+            let holders: Vec<_> = serials.iter().map(holder).collect();
+            let spec = json!({ "version": 1, "id": "", "revision": 1, "holders": holders, "generations": [], "signature": "" });
+            let keyring = Keyring::new("prod", serde_json::from_value(spec).unwrap());
+            let mut own = own("a", None);
+            own.tampered = refused.then(|| Tampered {
+                reason: Reason::ManifestInvalid,
+                message: "the signature is wrong".to_owned(),
+            });
+            summary(&keyring, before, own, &["a".to_owned()].into(), &at("2026-06-01T00:00:00Z"))
+        };
+        let one = report(&[7], &KeyringStatus::default(), false);
+        assert_eq!(state(&one, ConditionType::SingleHolder), Some(("True", "OneYubiKey")));
+        assert_eq!(state(&one, ConditionType::Ready), Some(("True", "Sealed")), "nothing else changes by it");
+        assert_eq!(report(&[7], &one, false), one);
+        assert_eq!(state(&report(&[7, 8], &one, false), ConditionType::SingleHolder), None);
+        assert_eq!(state(&report(&[7], &one, true), ConditionType::SingleHolder), None);
     }
 
     #[test]

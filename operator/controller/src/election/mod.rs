@@ -1,24 +1,28 @@
 //! Which replica leads: the one that holds the Lease of the operator's namespace. The only writer of that Lease.
 //!
 //! A leader may write until the renew deadline has passed since it *sent* its last successful renewal; others take the
-//! lease no earlier than the longer lease duration after they saw it. So there is a gap between the two, in which what is
-//! still under way comes to an end.
+//! Lease no earlier than four fifths of the lease duration, which is longer, after they *saw* it. So there is a gap between
+//! the two, in which what is still under way comes to an end; and the last fifth is left for the next leader to begin in.
+//! Others watch the Lease, so that they see a renewal when it happens. What a watch is late with only makes them wait longer,
+//! and the Lease is read anew before it is taken.
 
 mod rules;
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
 
 use crate::identity::Identity;
 use crate::leadership::{Leadership, Moment};
 use crate::words;
-use rules::{Candidate, Step};
+use rules::{Candidate, Step, takeover};
 
 /// Name of the Lease.
 const LEASE: &str = "touchseal-operator";
@@ -28,7 +32,7 @@ const RELEASE: Duration = Duration::from_secs(3);
 /// How long a lease lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long others wait after a renewal.
+    /// How long after a renewal another one writes, at the latest; others wait four fifths of it.
     pub lease: Duration,
     /// How long the leader writes after a renewal.
     pub renew: Duration,
@@ -42,8 +46,8 @@ impl Timing {
     /// # Errors
     /// Says which does not fit, in the words of the command line.
     pub fn check(self) -> Result<Timing, String> {
-        if self.lease.subsec_nanos() != 0 || self.lease <= self.renew {
-            return Err("--lease-duration must be in whole seconds and longer than --renew-deadline".into());
+        if self.lease.subsec_nanos() != 0 || takeover(self.lease) <= self.renew {
+            return Err("--lease-duration must be in whole seconds, and --renew-deadline shorter than four fifths of it".into());
         }
         if self.retry.is_zero() || self.renew < self.retry * 2 {
             return Err("--renew-deadline must be at least twice --retry-period".to_owned());
@@ -91,13 +95,40 @@ impl Election {
                 }
                 Ok(Ok(Some(wait))) => {
                     self.leadership.lose();
-                    wait.min(self.timing.retry)
+                    self.stand_by(wait).await;
+                    continue;
                 }
                 // What was held is held until its time is over.
                 Ok(Err(error)) => self.failed(&words::of(&error)),
                 Err(_) => self.failed("the API server does not answer"),
             };
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits until the Lease may be had, starting from how long it is another's at least.
+    async fn stand_by(&mut self, mut wait: Duration) {
+        // It outlasts errors; a Lease it says nothing new of is looked at when the wait is over.
+        let mut states = watcher::watch_object(self.api.clone(), LEASE).default_backoff().boxed();
+        loop {
+            let until = Moment::now().after(wait);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => return,
+                Some(state) = states.next() => match state {
+                    Ok(lease) => {
+                        let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
+                        match self.candidate.wait(&spec, Moment::now()) {
+                            Some(longer) => wait = longer,
+                            None => return,
+                        }
+                    }
+                    Err(error) => {
+                        let problem = words::of_watch(&error);
+                        tracing::warn!(problem, "watch of the Lease failed; it is tried again");
+                        wait = until.since(Moment::now());
+                    }
+                },
+            }
         }
     }
 
@@ -176,6 +207,8 @@ mod tests {
         assert!(timing(15_000, 10_000, 2_000));
         assert!(timing(3_000, 2_000, 500));
         assert!(!timing(10_000, 10_000, 2_000), "no gap");
+        assert!(!timing(10_000, 8_000, 2_000), "others begin after 8 s");
+        assert!(timing(10_000, 7_999, 2_000));
         assert!(!timing(3_500, 2_000, 500), "the Lease holds whole seconds");
         assert!(!timing(15_000, 3_000, 2_000), "one failure would end it");
         assert!(!timing(15_000, 10_000, 0));

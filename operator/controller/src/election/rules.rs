@@ -1,7 +1,7 @@
 //! When a Lease may be taken. Pure: the Lease as it was read, and the time on this process's own clock.
 //!
 //! Times in the Lease are other machines' and are compared with each other only: a holder that has not renewed counts as
-//! gone when its lease duration has passed since this process first saw its last renewal.
+//! gone when most of its lease duration ([`takeover`]) has passed since this process first saw its last renewal.
 
 use std::time::Duration;
 
@@ -9,6 +9,12 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use crate::leadership::Moment;
+
+/// How long others wait for a holder that does not renew: less than its lease lasts, so that another writes before it is
+/// over, and longer than it writes itself ([`super::Timing::check`]).
+pub fn takeover(lease: Duration) -> Duration {
+    lease * 4 / 5
+}
 
 /// One process that wants to lead.
 #[derive(Debug)]
@@ -46,9 +52,17 @@ impl Candidate {
     /// What to do about the Lease as it is. `time` is what is written as time of the renewal.
     pub fn step(&mut self, lease: Option<&Lease>, now: Moment, time: MicroTime) -> Step {
         let spec = lease.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        match self.wait(&spec, now) {
+            None => Step::Write(self.lease(&spec, time)),
+            Some(wait) => Step::Wait(wait),
+        }
+    }
+
+    /// Takes in the Lease as it is: for how long its holder cannot be gone; None where it may be taken.
+    pub fn wait(&mut self, spec: &LeaseSpec, now: Moment) -> Option<Duration> {
         let holder = spec.holder_identity.clone().unwrap_or_default();
         if holder.is_empty() || holder == self.identity {
-            return Step::Write(self.lease(&spec, time));
+            return None;
         }
         let renewal = Renewal { holder, at: spec.renew_time.clone(), transitions: spec.lease_transitions };
         let since = match &self.seen {
@@ -58,8 +72,8 @@ impl Candidate {
         self.seen = Some((renewal, since));
         // What its holder promised, not what we would have.
         let promised = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let over = since.after(promised.map_or(self.duration, Duration::from_secs));
-        if over <= now { Step::Write(self.lease(&spec, time)) } else { Step::Wait(over.since(now)) }
+        let over = since.after(takeover(promised.map_or(self.duration, Duration::from_secs)));
+        (now < over).then(|| over.since(now))
     }
 
     /// Whether the Lease is held by this process.
@@ -144,12 +158,12 @@ mod tests {
             let (mut me, start) = (candidate(), Moment::now());
             let seconds = |s| start.after(Duration::from_secs(s));
             let held = lease(Some("a"), renewed, 20);
-            assert_eq!(me.step(Some(&held), start, time(100)), Step::Wait(Duration::from_secs(20)));
-            assert_eq!(me.step(Some(&held), seconds(19), time(100)), Step::Wait(Duration::from_secs(1)));
+            assert_eq!(me.step(Some(&held), start, time(100)), Step::Wait(Duration::from_secs(16)));
+            assert_eq!(me.step(Some(&held), seconds(15), time(100)), Step::Wait(Duration::from_secs(1)));
             let renewal = lease(Some("a"), renewed + 1, 20);
-            assert_eq!(me.step(Some(&renewal), seconds(19), time(100)), Step::Wait(Duration::from_secs(20)));
-            assert_eq!(me.step(Some(&renewal), seconds(38), time(100)), Step::Wait(Duration::from_secs(1)));
-            let taken = me.step(Some(&renewal), seconds(39), time(100));
+            assert_eq!(me.step(Some(&renewal), seconds(15), time(100)), Step::Wait(Duration::from_secs(16)));
+            assert_eq!(me.step(Some(&renewal), seconds(30), time(100)), Step::Wait(Duration::from_secs(1)));
+            let taken = me.step(Some(&renewal), seconds(31), time(100));
             assert_eq!(written(taken), (Some("b".to_owned()), 5, time(100)));
         }
     }
@@ -159,7 +173,7 @@ mod tests {
         let (mut me, start) = (candidate(), Moment::now());
         me.step(Some(&lease(Some("a"), 5, 15)), start, time(1));
         let later = start.after(DURATION);
-        assert_eq!(me.step(Some(&lease(Some("c"), 5, 15)), later, time(1)), Step::Wait(DURATION));
+        assert_eq!(me.step(Some(&lease(Some("c"), 5, 15)), later, time(1)), Step::Wait(takeover(DURATION)));
     }
 
     #[test]

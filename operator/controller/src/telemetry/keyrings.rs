@@ -16,7 +16,7 @@ use super::page::Pen;
 use crate::keys::Keys;
 
 /// What becomes of each act. These are counted from zero, for a rate needs a beginning.
-const ACTS: [(&str, &str); 12] = [
+const ACTS: [(&str, &str); 14] = [
     ("release", "accepted"),
     ("release", "refused"),
     ("release", "forged"),
@@ -29,6 +29,8 @@ const ACTS: [(&str, &str); 12] = [
     ("hand-over", "forged"),
     ("seal", "done"),
     ("manifest", "refused"),
+    ("enrol", "given"),
+    ("enrol", "refused"),
 ];
 
 /// What was done with each keyring's keys; cheap to clone.

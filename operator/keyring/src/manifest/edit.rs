@@ -1,7 +1,9 @@
 //! Writing manifests: every edit starts from a verified manifest and the masters in the clear, and ends in a spec of the
 //! next revision, wrapped anew, signed and verified.
 
-use touchseal_crds::keyring::{GenerationState, HandOver, Holder, KeyGeneration, KeyShare, KeyringSpec};
+use touchseal_crds::keyring::{
+    EmergencyEnrolment, GenerationState, HandOver, Holder, KeyGeneration, KeyRemoval, KeyShare, KeyringSpec,
+};
 
 use super::error::ManifestError;
 use super::quorum;
@@ -94,6 +96,8 @@ pub(crate) fn make(
         generations: vec![generation],
         hand_over: None,
         seal_after: None,
+        on_key_removal: None,
+        emergency_enrolment: None,
         signature: String::new(),
     };
     issue(spec, &id, &Masters::new(1, master))
@@ -132,6 +136,30 @@ pub fn set_hand_over(
 ) -> Result<KeyringSpec, EditError> {
     edit(manifest, open, |spec| {
         spec.hand_over = Some(hand_over);
+        Ok(())
+    })
+}
+
+/// Seals when a YubiKey that is left in a node is pulled, or no longer.
+pub fn set_on_key_removal(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    policy: KeyRemoval,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.on_key_removal = Some(policy);
+        Ok(())
+    })
+}
+
+/// Lets an unsealed operator enrol a holder for an administrator, or no longer.
+pub fn set_emergency_enrolment(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    policy: EmergencyEnrolment,
+) -> Result<KeyringSpec, EditError> {
+    edit(manifest, open, |spec| {
+        spec.emergency_enrolment = Some(policy);
         Ok(())
     })
 }

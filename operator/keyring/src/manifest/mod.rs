@@ -7,23 +7,27 @@ mod edit;
 mod error;
 mod quorum;
 pub(crate) mod signing;
+mod single;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use edit::{
-    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, set_hand_over,
-    set_quorum, set_seal_after,
+    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate,
+    set_emergency_enrolment, set_hand_over, set_on_key_removal, set_quorum, set_seal_after,
 };
 #[cfg(test)]
 pub(crate) use edit::{make, rotate_to};
 pub use error::{ActiveRule, ManifestError};
+pub use single::single_holder;
 pub use verify::{is_holder_name, verify};
 
 use ed25519_dalek::VerifyingKey;
 use jiff::SignedDuration;
 use touchseal_crds::duration;
-use touchseal_crds::keyring::{GenerationState, HandOver, Holder, KeyGeneration, KeyShare, KeyringSpec};
+use touchseal_crds::keyring::{
+    EmergencyEnrolment, GenerationState, HandOver, Holder, KeyGeneration, KeyRemoval, KeyShare, KeyringSpec,
+};
 
 use crate::holder::PivPublicKey;
 use crate::id::{Fingerprint, KeyringId};
@@ -131,6 +135,16 @@ impl VerifiedManifest {
     /// Whether an unsealed process may release the master to another.
     pub const fn hands_over(&self) -> bool {
         !matches!(self.spec.hand_over, Some(HandOver::Deny))
+    }
+
+    /// Whether every process drops its keys when a YubiKey that is left in a node is pulled.
+    pub const fn seals_on_key_removal(&self) -> bool {
+        matches!(self.spec.on_key_removal, Some(KeyRemoval::Seal))
+    }
+
+    /// Whether an unsealed operator may make somebody a holder without a holder's YubiKey.
+    pub const fn enrols_in_an_emergency(&self) -> bool {
+        matches!(self.spec.emergency_enrolment, Some(EmergencyEnrolment::Allow))
     }
 
     /// How long after a holder's release every process drops its keys; `None`: never.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::manifest::{VerifiedManifest, verify};
 use crate::open::{OpenError, OpenKeyring};
-use crate::pin::{Pin, PinCheck};
+use crate::pin::{Pin, PinCheck, PinMismatch};
 use crate::release::ReleaseError;
 use crate::session::Session;
 
@@ -350,7 +350,11 @@ fn accept(
         Some(PinCheck::Same) => Standing::Pinned,
         Some(PinCheck::Newer(newer)) => Standing::Unpinned(newer, pin.cloned()),
         Some(PinCheck::Refused(why)) => {
-            return Err(Tampered { reason: why.reason(), message: why.to_string() });
+            let next = match why {
+                PinMismatch::RolledBack { .. } => "; apply the newest one from git",
+                _ => "",
+            };
+            return Err(Tampered { reason: why.reason(), message: format!("{why}{next}") });
         }
     };
     Ok((manifest, standing))

@@ -264,7 +264,7 @@ impl Line {
 
         let fault = "an older revision, in which generation 1 was not retired, is shown again";
         let pin = Some(self.third.pin());
-        write_refused("rolled-back", "pin", "ManifestForked", fault, pin, self.second.spec());
+        write_refused("rolled-back", "pin", "ManifestRolledBack", fault, pin, self.second.spec());
         let edited = verify(&remove_holder(&self.second, &self.second_open, "bob").unwrap()).unwrap();
         let fault = "the revision before a holder was removed is shown again";
         let pin = Some(edited.pin());

@@ -31,6 +31,8 @@ pub enum ClusterError {
     RunKubectl { arguments: String, source: io::Error },
     #[error("kubectl {arguments}: {stderr}")]
     Kubectl { arguments: String, stderr: String },
+    #[error("storing {key} in etcd: {answer}")]
+    Store { key: String, answer: String },
     #[error("reading the answer of kubectl {arguments}")]
     Answer { arguments: String, source: serde_json::Error },
 }

@@ -2,7 +2,9 @@
 //! kube-controller-manager, on loopback ports and in a private folder. No node and no scheduler: pods are only written
 //! down. A test that shares takes one by [`lease`]; a test that breaks the API server starts its own.
 
+mod backup;
 mod error;
+mod etcd;
 mod identity;
 mod kubectl;
 mod parts;

@@ -179,6 +179,10 @@ impl Parts {
         format!("https://127.0.0.1:{}", self.apiserver.number())
     }
 
+    pub fn etcd_port(&self) -> u16 {
+        self.etcd_client.number()
+    }
+
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.dir.join("admin.kubeconfig")
     }

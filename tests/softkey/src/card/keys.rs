@@ -36,6 +36,13 @@ impl SlotKey {
 }
 
 impl Card {
+    pub(crate) fn put(&mut self, slot: u8, scalar: &[u8; 32]) -> bool {
+        let Ok(secret) = SecretKey::from_slice(scalar) else { return false };
+        let key = SlotKey { secret, pin_policy: PIN_ONCE, touch_policy: TOUCH_ALWAYS, generated: true };
+        self.slots.insert(slot, key);
+        true
+    }
+
     pub(super) fn generate(&mut self, command: &Command) -> Answer {
         if !self.session.management_authenticated {
             return SECURITY_STATUS.into();

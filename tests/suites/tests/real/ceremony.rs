@@ -6,6 +6,7 @@ use touchseal_keyring::{OpenKeyring, holder, manifest};
 use touchseal_rig::poll::eventually;
 use touchseal_softkey::{At, Fault, SoftKey, Touch};
 use touchseal_suites::cli::PIN;
+use touchseal_suites::world::condition;
 use touchseal_suites::{DEADLINE, Laptop, World};
 use zeroize::Zeroizing;
 
@@ -161,6 +162,35 @@ fn two_holders_plugged_in_are_told_apart_by_serial() {
     assert_eq!(bob.counters().private_key_operations - before, 1);
     let status = world.cluster.get(&["keyring", "prod"]).unwrap()["status"].clone();
     assert_eq!(status["lastUnseal"]["holder"], "bob");
+}
+
+/// The Keyring says so itself, and is ready all the same; `touchseal status` repeats it.
+#[test]
+fn a_single_holder_is_warned_of_until_there_is_another() {
+    let (mut world, laptop, _alice) = sealed("ceremony-single");
+    let _bob = laptop.key(1, 815);
+    let _operator = world.operator();
+    world.requests(1);
+    let warned = |expected: &str| {
+        eventually(DEADLINE, &format!("SingleHolder {expected:?}"), || {
+            let object = world.cluster.get(&["keyring", "prod"]).unwrap();
+            let seen = condition(&object, "SingleHolder")["reason"].as_str().unwrap_or_default().to_owned();
+            assert_eq!(condition(&object, "Ready")["status"], "True");
+            if seen == expected { Ok(()) } else { Err(object["status"].to_string()) }
+        })
+        .unwrap();
+        let said = laptop.run_plain(&["status", "--operator-namespace", &world.system]).ok().out;
+        assert_eq!(said.contains("warning: keyring prod: "), !expected.is_empty(), "{said}");
+    };
+    warned("OneYubiKey");
+    let enrol = "keyring enrol -f prod.keyring.yaml --holder bob --yes --serial 815 --with-serial 4711 --new-pin-fd 4";
+    laptop.run(&enrol.split(' ').collect::<Vec<_>>(), PIN).ok();
+    world.apply_keyring("prod", &laptop.manifest("prod"));
+    warned("");
+    let quorum = "keyring quorum -f prod.keyring.yaml 2 --yes --serial 4711";
+    laptop.run(&quorum.split(' ').collect::<Vec<_>>(), PIN).ok();
+    world.apply_keyring("prod", &laptop.manifest("prod"));
+    warned("EveryHolderNeeded");
 }
 
 #[test]

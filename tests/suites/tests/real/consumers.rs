@@ -98,7 +98,7 @@ const PODS: &str = r#"{"apiGroups":[""],"resources":["pods"],"verbs":["list","wa
 
 /// Takes the right to pods out of the shipped cluster role.
 fn forbid_pods(apps: &Apps) {
-    let role: Value = apps.cluster.get(&["clusterrole", "touchseal-operator"]).unwrap();
+    let role: Value = apps.cluster.get(&["clusterrole", &apps.cluster_role()]).unwrap();
     let rules: Vec<&Value> = role["rules"]
         .as_array()
         .unwrap()
@@ -108,7 +108,7 @@ fn forbid_pods(apps: &Apps) {
     assert_ne!(rules.len(), role["rules"].as_array().unwrap().len(), "the shipped role has the right");
     let patch = json!([{ "op": "replace", "path": "/rules", "value": rules }]).to_string();
     apps.cluster
-        .kubectl_stdout(&["patch", "clusterrole", "touchseal-operator", "--type=json", "-p", &patch])
+        .kubectl_stdout(&["patch", "clusterrole", &apps.cluster_role(), "--type=json", "-p", &patch])
         .unwrap();
 }
 
@@ -177,7 +177,7 @@ fn a_roll_out_of_many_pods_is_few_writes() {
     apps.serve_yaml("app", "password: first\n");
     let statuses = || {
         let about =
-            |w: &&touchseal_suites::apps::Write| w.resource == "encryptedsecrets/status" && w.name == "app";
+            |w: &&touchseal_suites::audit::Write| w.resource == "encryptedsecrets/status" && w.name == "app";
         apps.writes().iter().filter(about).count()
     };
     let items: Vec<Value> = (0..PODS)

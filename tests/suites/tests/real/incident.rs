@@ -273,7 +273,7 @@ fn other_recipient(apps: &Apps) -> String {
 #[test]
 fn without_the_right_to_read_pods_nothing_becomes_safe() {
     let mut apps = Apps::new("blind");
-    let rights = apps.cluster.get(&["clusterrole", "touchseal-operator"]).unwrap();
+    let rights = apps.cluster.get(&["clusterrole", &apps.cluster_role()]).unwrap();
     let rules: Vec<Value> = rights["rules"].as_array().unwrap().clone();
     let blind: Vec<&Value> =
         rules.iter().filter(|rule| !rule["resources"].as_array().unwrap().contains(&json!("pods"))).collect();
@@ -324,7 +324,8 @@ fn what_changes_together_is_judged_together() {
 
 fn set_rules(apps: &Apps, rules: &Value) {
     let patch = json!([{ "op": "replace", "path": "/rules", "value": rules }]).to_string();
-    let arguments = ["patch", "clusterrole", "touchseal-operator", "--type=json", "-p", &patch];
+    let role = apps.cluster_role();
+    let arguments = ["patch", "clusterrole", &role, "--type=json", "-p", &patch];
     apps.cluster.kubectl_stdout(&arguments).unwrap();
 }
 

@@ -259,13 +259,13 @@ print(answer.read().decode())
 #[test]
 fn who_may_get_the_path_reads_the_metrics_and_nobody_else() {
     let apps = Apps::with("metrics-auth", &["--metrics-auth=kubernetes"]);
-    apps.install_shipped("metrics.yaml");
+    apps.upgrade(&["metrics.enabled=true"]);
     for account in ["scraper", "nosy"] {
         apps.kubectl(&["create", "serviceaccount", account]);
     }
     let subject = format!("--serviceaccount={}:scraper", apps.apps);
-    let role = "--clusterrole=touchseal-metrics-reader";
-    apps.cluster.kubectl_stdout(&["create", "clusterrolebinding", "scraper", role, &subject]).unwrap();
+    let role = format!("--clusterrole=touchseal-metrics-reader.{}", apps.system);
+    apps.cluster.kubectl_stdout(&["create", "clusterrolebinding", "scraper", &role, &subject]).unwrap();
     let bearer = |account: &str, audience: Option<&str>| {
         format!("Bearer {}", apps.cluster.token(&apps.apps, account, None, audience).unwrap())
     };

@@ -11,8 +11,7 @@ use touchseal_rig::poll::eventually;
 use touchseal_rig::process::{self, Process};
 use touchseal_softkey::SoftKey;
 use touchseal_suites::cli::PIN;
-use touchseal_suites::world::repository;
-use touchseal_suites::{DEADLINE, Laptop, World, binaries};
+use touchseal_suites::{DEADLINE, Laptop, World, binaries, chart};
 
 /// A node with a reader, whose ServiceAccount has what is shipped.
 struct Edge {
@@ -34,10 +33,11 @@ impl Edge {
         laptop.run(&create, PIN).ok();
         let spec = laptop.manifest("prod");
         world.apply_keyring("prod", &spec);
-        let account = format!("{test}-node-key");
-        world.cluster.apply(&shipped("node-key.yaml", &world)).unwrap();
-        let kubeconfig = world.cluster.kubeconfig_for_service_account(&account, &account, None).unwrap();
         let fingerprint = manifest::verify(&spec).unwrap().fingerprint().to_string();
+        let namespace = format!("{test}-node-key");
+        world.upgrade(&as_refs(&values(&namespace, &fingerprint)));
+        let kubeconfig =
+            world.cluster.kubeconfig_for_service_account(&namespace, "touchseal-node-key", None).unwrap();
         let pin_file = world.cluster.dir().join(format!("{test}.pin"));
         let edge = Edge { laptop, key, fingerprint, kubeconfig, pin_file, starts: 0, world };
         edge.write_pin(PIN);
@@ -73,11 +73,19 @@ impl Edge {
     }
 }
 
-/// A shipped manifest; names and namespaces are the test's own, for those of the test before may still be on their way out.
-fn shipped(file: &str, world: &World) -> String {
-    let manifest = fs::read_to_string(repository().join("charts/raw").join(file)).unwrap();
-    let own = world.system.replace("-system", "-node-key");
-    manifest.replace("touchseal-system", &world.system).replace("touchseal-node-key", &own)
+/// Values of the chart. The namespace is the test's own, for that of the test before may still be on its way out.
+fn values(namespace: &str, fingerprint: &str) -> [String; 5] {
+    [
+        "nodeKey.enabled=true".to_owned(),
+        "nodeKey.serial=4711".to_owned(),
+        format!("nodeKey.namespace={namespace}"),
+        format!("nodeKey.fingerprint={fingerprint}"),
+        r"nodeKey.nodeSelector.kubernetes\.io/hostname=edge-1".to_owned(),
+    ]
+}
+
+fn as_refs(values: &[String]) -> Vec<&str> {
+    values.iter().map(String::as_str).collect()
 }
 
 fn says(node: &mut Process, words: &[&str]) {
@@ -103,10 +111,12 @@ fn ends(mut node: Process, code: i32, words: &[&str]) {
 #[test]
 fn a_cluster_comes_back_alone_and_a_pulled_key_seals_it() {
     let mut edge = Edge::new("node-alone", "never");
+    edge.laptop.run(&["keyring", "on-key-removal", "seal", "-f", "prod.keyring.yaml"], PIN).ok();
+    edge.world.apply_keyring("prod", &edge.laptop.manifest("prod"));
     let operators = [edge.world.operator(), edge.world.operator()];
     edge.world.requests(2);
     let before = edge.key.counters();
-    let mut node = edge.start(&["--seal-on-removal"]);
+    let mut node = edge.start(&[]);
     edge.world.wait_for_replicas("prod", 2);
     let after = edge.key.counters();
     assert_eq!(after.private_key_operations - before.private_key_operations, 1, "one for all that wait");
@@ -254,7 +264,7 @@ fn nothing_is_trusted_on_first_use_and_no_open_file_is_read() {
     assert_eq!(edge.key.counters().pin_attempts, before.pin_attempts);
 }
 
-/// What it may do beyond what it does is next to nothing, and the example of a pod is one.
+/// What it may do beyond what it does is next to nothing, and its Deployment is one.
 #[test]
 fn the_shipped_rights_reach_no_further() {
     let edge = Edge::new("node-rights", "never");
@@ -285,8 +295,12 @@ fn the_shipped_rights_reach_no_further() {
         let (done, said) = may(other);
         assert!(!done && said.to_lowercase().contains("forbidden"), "{other:?}: {said}");
     }
-    let pod = edge.world.cluster.dir().join("node-key-pod.yaml");
-    fs::write(&pod, shipped("node-key-pod.yaml", &edge.world)).unwrap();
+    let objects = chart::render(system, &as_refs(&values("node-rights-node-key", &edge.fingerprint)));
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == "touchseal-node-key");
+    let file = edge.world.cluster.dir().join("node-key.json");
+    fs::write(&file, deployment.unwrap().to_string()).unwrap();
     let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f"];
-    edge.world.cluster.kubectl_stdout(&[&apply[..], &[pod.to_str().unwrap()]].concat()).unwrap();
+    edge.world.cluster.kubectl_stdout(&[&apply[..], &[file.to_str().unwrap()]].concat()).unwrap();
 }

@@ -266,9 +266,10 @@ fn a_step_that_fails_for_a_while_is_tried_again() {
     let request = world.requests(1).remove(0);
 
     // Without its rights the operator opens the release and cannot store the pin: it must not serve yet, nor give up.
+    let role = world.cluster_role();
     let bindings = [
         vec!["rolebinding", "touchseal-operator", "-n", &world.system],
-        vec!["clusterrolebinding", "touchseal-operator"],
+        vec!["clusterrolebinding", role.as_str()],
     ];
     let before: Vec<Value> = bindings.iter().map(|binding| world.cluster.get(binding).unwrap()).collect();
     for binding in &bindings {

@@ -59,7 +59,7 @@ fn message(apps: &Apps, name: &str) -> String {
 /// A Deployment `web` whose pods read from both `app` and `db`, served and running.
 fn web(test: &str) -> Apps {
     let apps = Apps::new(test);
-    apps.install_shipped("rollout.yaml");
+    apps.upgrade(&["rollout.enabled=true"]);
     for name in ["app", "db"] {
         apply(&apps, name, "password: first\n");
         apps.wait_for(name, "True", "Materialised");
@@ -172,7 +172,7 @@ fn a_roll_out_in_progress_is_not_piled_upon() {
 #[test]
 fn stateful_sets_and_daemon_sets_too() {
     let apps = Apps::new("kinds");
-    apps.install_shipped("rollout.yaml");
+    apps.upgrade(&["rollout.enabled=true"]);
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "nowhere" } });
     apps.cluster.apply(&node.to_string()).unwrap();
     // The API server marks a new node as not ready; its kubelet would say that it is.
@@ -223,14 +223,14 @@ fn without_the_right_nothing_is_restarted_and_that_is_said() {
     })
     .unwrap();
     assert_eq!(restarted_for(&apps, "deployment/web"), None);
-    apps.install_shipped("rollout.yaml");
+    apps.upgrade(&["rollout.enabled=true"]);
     wait_until_restarted_for(&apps, "deployment/web", "app=2");
 }
 
 #[test]
 fn the_api_server_refuses_the_operator_everything_else_of_a_workload() {
     let apps = Apps::new("fenced");
-    apps.install_shipped("rollout.yaml");
+    apps.upgrade(&["rollout.enabled=true"]);
     apps.cluster.apply(&deployment(&apps, "web", &spec(&env("app", "password"))).to_string()).unwrap();
     let kubeconfig =
         apps.cluster.kubeconfig_for_service_account(&apps.system, "touchseal-operator", None).unwrap();

@@ -34,7 +34,7 @@ pub struct EnrolArgs {
     #[command(flatten)]
     pin: PinArgs,
     /// Read the new YubiKey's PIN from this open file descriptor; with --pin-fd alone both have that PIN
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", conflicts_with_all = ["recipient", "attestation"])]
     new_pin_fd: Option<u32>,
     /// Accept a keyring not seen before without asking
     #[arg(long)]
@@ -46,7 +46,7 @@ pub struct EnrolArgs {
 
 /// Why nobody was enrolled.
 #[derive(Debug, thiserror::Error)]
-enum EnrolError {
+pub(super) enum EnrolError {
     #[error("the keyring has a holder named {0} already")]
     NameTaken(String),
     #[error("YubiKey {0} is a holder already")]
@@ -91,9 +91,7 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
     }
     let change = Change::begin(&args.file, args.yes, args.dry_run)?;
     let before = change.manifest();
-    if before.spec().holders.iter().any(|holder| holder.name == args.key.holder) {
-        return Err(EnrolError::NameTaken(args.key.holder.clone()).into());
-    }
+    check_name_is_free(before, &args.key.holder)?;
     let given = if args.public.given() { Some(args.public.holder(&args.key)?) } else { None };
     if let Some(given) = &given {
         check_key(before, &given.holder)?;
@@ -107,7 +105,10 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
     })?;
     let new = match given {
         Some(given) => given.holder,
-        None => on_card(&change, args, &mut pin)?,
+        None => {
+            let mut own = args.new_pin_fd.map(|fd| PinSource::new(&PinArgs { pin_fd: Some(fd), ..args.pin }));
+            on_card(&change, &args.key, own.as_mut().unwrap_or(&mut pin))?
+        }
     };
     let spec = manifest::add_holder(before, &open, new).map_err(ChangeError::Edit)?;
     open.seal();
@@ -119,17 +120,22 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
 }
 
 /// A key on a YubiKey that is plugged in.
-fn on_card(change: &Change, args: &EnrolArgs, pin: &mut PinSource) -> Result<Holder, Failure> {
-    let mut card = new_card(&change.manifest().spec().holders, args.key.serial)?;
-    terminal::say(&format!("enrolling YubiKey {} for {}", card.serial(), args.key.holder));
-    let mut own = args.new_pin_fd.map(|fd| PinSource::new(&PinArgs { pin_fd: Some(fd), ..args.pin }));
-    let new = new_key::make_holder(change.name(), &mut card, &args.key, own.as_mut().unwrap_or(pin))?;
+pub(super) fn on_card(change: &Change, args: &NewKeyArgs, pin: &mut PinSource) -> Result<Holder, Failure> {
+    let mut card = new_card(&change.manifest().spec().holders, args.serial)?;
+    terminal::say(&format!("enrolling YubiKey {} for {}", card.serial(), args.holder));
+    let new = new_key::make_holder(change.name(), &mut card, args, pin)?;
     check_key(change.manifest(), &new)?;
     Ok(new)
 }
 
+/// A name stands for one holder.
+pub(super) fn check_name_is_free(manifest: &VerifiedManifest, name: &str) -> Result<(), EnrolError> {
+    let taken = manifest.spec().holders.iter().any(|holder| holder.name == name);
+    if taken { Err(EnrolError::NameTaken(name.to_owned())) } else { Ok(()) }
+}
+
 /// A key opens a keyring once: a second entry of it would only hide how few YubiKeys there are.
-fn check_key(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
+pub(super) fn check_key(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
     let mut holders = manifest.spec().holders.iter();
     match holders.find(|holder| holder.recipient == new.recipient) {
         Some(holder) => Err(EnrolError::KeyTaken(holder.name.clone())),

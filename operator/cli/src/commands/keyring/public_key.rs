@@ -17,10 +17,10 @@ use crate::{card, terminal};
 pub struct PublicKeyArgs {
     /// Enrol this key (age1yubikey1..., as `age-plugin-yubikey --list` shows it) of a YubiKey that need not be here; with
     /// --serial and --slot
-    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["use_existing", "new_pin_fd", "pin_policy", "touch_policy"])]
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["use_existing", "pin_policy", "touch_policy"])]
     pub recipient: Option<String>,
     /// The YubiKey's attestation of its key, PEM: `ykman piv keys attest SLOT -`, then `ykman piv certificates export f9 -`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["use_existing", "new_pin_fd", "pin_policy", "touch_policy"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["use_existing", "pin_policy", "touch_policy"])]
     pub attestation: Option<PathBuf>,
     /// Authorities the attestation must lead to, PEM, instead of Yubico's
     #[arg(long, value_name = "FILE", requires = "attestation")]

@@ -15,12 +15,15 @@ pub fn refused(object: &Keyring, operator_namespace: &str) -> Option<Refused> {
     let tampered = conditions.iter().find(|condition| {
         condition.type_ == ConditionType::Tampered.as_str() && condition.status == "True"
     })?;
-    let pinned = [Reason::FingerprintChanged, Reason::ManifestForked, Reason::ManifestRolledBack];
-    let hint = if pinned.iter().any(|reason| reason.as_str() == tampered.reason) {
-        let name = object.metadata.name.as_deref().unwrap_or_default();
+    let is = |reasons: &[Reason]| reasons.iter().any(|reason| reason.as_str() == tampered.reason);
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let forget = format!("kubectl delete configmap touchseal-pin-{name} -n {operator_namespace}");
+    let hint = if is(&[Reason::FingerprintChanged, Reason::ManifestForked]) {
+        format!("restore the old manifest from git; if the replacement is intended: {forget}")
+    } else if is(&[Reason::ManifestRolledBack]) {
         format!(
-            "restore the old manifest from git; if the replacement is intended: \
-             kubectl delete configmap touchseal-pin-{name} -n {operator_namespace}"
+            "apply the newest manifest from git, a backup may have brought an older one back; \
+             if all newer ones are lost for good: {forget}"
         )
     } else {
         "apply the last version from git that verifies (touchseal keyring show -f FILE)".to_owned()

@@ -22,6 +22,12 @@ fn lines(spec: &KeyringSpec) -> String {
     if let Some(hand_over) = spec.hand_over {
         out.push_str(&format!("hand-over {hand_over:?}\n"));
     }
+    if let Some(policy) = spec.on_key_removal {
+        out.push_str(&format!("on-key-removal {policy:?}\n"));
+    }
+    if let Some(policy) = spec.emergency_enrolment {
+        out.push_str(&format!("emergency-enrolment {policy:?}\n"));
+    }
     if let Some(quorum) = spec.quorum {
         out.push_str(&format!("quorum {quorum} of {}\n", spec.holders.len()));
     }

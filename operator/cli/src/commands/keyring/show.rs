@@ -108,6 +108,13 @@ fn text(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>,
         let line = format!("\nseals itself {span} after a holder's release\n\n");
         out = out.replacen("\n\n", &line, 1);
     }
+    if manifest.enrols_in_an_emergency() {
+        let line = "\nemergency    an unsealed operator enrols a holder for an administrator\n\n";
+        out = out.replacen("\n\n", line, 1);
+    }
+    if manifest.seals_on_key_removal() {
+        out = out.replacen("\n\n", "\npulled       a node's YubiKey that is pulled seals it\n\n", 1);
+    }
     let mut holders = Table::new(&["HOLDER", "YUBIKEY", "SLOT", "PIN", "TOUCH", "RECIPIENT"]);
     for holder in &spec.holders {
         let (pin, touch) = policies(holder);
@@ -145,22 +152,7 @@ fn text(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>,
 
 /// What is wrong with a valid keyring.
 pub fn warning(manifest: &VerifiedManifest) -> Option<String> {
-    if let Some(needed) = manifest.quorum() {
-        return (needed == manifest.spec().holders.len()).then(|| {
-            format!("all {needed} YubiKeys are needed to open this keyring; if one is lost or breaks, so is everything encrypted: enrol another one")
-        });
-    }
-    match manifest.spec().holders.as_slice() {
-        [only] => Some(format!(
-            "only YubiKey {} opens this keyring; if it is lost or breaks, so is everything encrypted: enrol a second one",
-            only.serial
-        )),
-        several if several.iter().all(|holder| holder.serial == several[0].serial) => Some(format!(
-            "all holders are on YubiKey {}; if it is lost or breaks, so is everything encrypted: enrol a second one",
-            several[0].serial
-        )),
-        _ => None,
-    }
+    manifest::single_holder(manifest.spec()).map(|(_, message)| message)
 }
 
 fn value(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>) -> Value {
@@ -178,6 +170,8 @@ fn value(name: &str, manifest: &VerifiedManifest, status: Option<&KeyringStatus>
         "holders": spec.holders,
         "quorum": spec.quorum.unwrap_or(1),
         "sealAfter": spec.seal_after,
+        "onKeyRemoval": spec.on_key_removal,
+        "emergencyEnrolment": spec.emergency_enrolment,
         "generations": generations,
         "warnings": warning(manifest).into_iter().collect::<Vec<_>>(),
     });

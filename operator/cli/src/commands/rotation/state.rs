@@ -115,10 +115,15 @@ pub fn of(object: &EncryptedSecret, key: Option<&KeyStatus>, now: Timestamp) -> 
 /// The value a key had before its present one, by the generation that held it.
 pub fn between(object: &EncryptedSecret, key: &str) -> String {
     let generations = object.status.iter().flat_map(|status| &status.generations);
+    let before = |number: i64| {
+        let lower = generations.clone().map(|one| one.number).filter(|one| *one < number);
+        lower.max().unwrap_or_else(|| number.saturating_sub(1))
+    };
     let changed = generations
+        .clone()
         .map(|one| (one.number, &one.changed[..], usize::try_from(one.changed_count).unwrap_or(usize::MAX)));
     match came_with(changed, key) {
-        Some(number) => format!("what generation {} held", number.saturating_sub(1)),
+        Some(number) => format!("what generation {} held", before(number)),
         None => "the value that was served in between".to_owned(),
     }
 }

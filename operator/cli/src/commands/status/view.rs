@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde::Serialize;
 use touchseal_crds::keyring::{ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::{ConditionType, EncryptedSecret, Keyring, UnsealRequest};
+use touchseal_keyring::manifest::single_holder;
 
 use crate::ceremony::progress;
 use crate::commands::keyring::refused;
@@ -53,6 +54,9 @@ struct KeyringView {
     /// The way out, when the operator refuses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// That one YubiKey's loss would be the loss of everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -154,6 +158,11 @@ impl View {
                 out.push_str(&format!("\nkeyring {} is refused: {hint}\n", keyring.name));
             }
         }
+        for keyring in &self.keyrings {
+            if let Some(warning) = &keyring.warning {
+                out.push_str(&format!("\nwarning: keyring {}: {warning}\n", keyring.name));
+            }
+        }
         if let Some(note) = &self.note {
             out.push_str(&format!("\n{note}\n"));
         }
@@ -239,6 +248,11 @@ fn keyring(object: &Keyring, known: Replicas<'_>) -> KeyringView {
         last_unseal: status.last_unseal,
         fingerprint: status.fingerprint,
         message: tampered.as_ref().map(|refused| refused.message.clone()).or(nobody),
+        // A manifest that is refused says nothing of who opens the right one.
+        warning: (tampered.is_none())
+            .then(|| single_holder(&object.spec))
+            .flatten()
+            .map(|(_, message)| message),
         hint: tampered.map(|refused| refused.hint),
     }
 }

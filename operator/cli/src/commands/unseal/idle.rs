@@ -19,6 +19,8 @@ pub struct Idle {
     keyrings: Vec<Keyring>,
     /// Pods whose process runs; None where the person may not list pods.
     running: Option<BTreeSet<String>>,
+    /// Pods are there whose process is yet to run.
+    starting: bool,
 }
 
 impl Idle {
@@ -32,15 +34,22 @@ impl Idle {
             found?.into_iter().flatten().collect()
         };
         let pods = allowed(cluster.pods(operator.namespace))?;
+        let starting = pods.as_deref().is_some_and(|pods| starting(pods, operator.service_account));
         let running = pods.map(|pods| running(pods, operator.service_account));
-        Ok(Self { keyrings, running })
+        Ok(Self { keyrings, running, starting })
     }
 
     /// An operator that has just started is about to ask.
     pub fn is_about_to_change(&self, namespace: &str) -> bool {
-        let someone = self.running.as_ref().is_none_or(|running| !running.is_empty());
-        let keyrings = self.keyrings.iter().filter(|object| refused(object, namespace).is_none());
-        someone && keyrings.into_iter().any(|object| is_new(object) || !self.closed(object).is_empty())
+        let mut keyrings = self.keyrings.iter().filter(|object| refused(object, namespace).is_none());
+        let someone = self.starting || self.running.as_ref().is_none_or(|running| !running.is_empty());
+        let waits = |object| !self.closed(object).is_empty() || (self.starting && !is_open(object));
+        someone && keyrings.any(|object| is_new(object) || waits(object))
+    }
+
+    /// Nobody runs who could ask.
+    fn nobody(&self) -> bool {
+        self.running.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
     /// The running replicas that do not say that they have a keyring open.
@@ -92,10 +101,17 @@ impl Idle {
                         pods.join(", ")
                     )
                 });
+            } else if self.nobody() && !is_open(object) {
+                let nobody = || {
+                    format!(
+                        "keyring {name} is sealed, and no pod of the operator runs in namespace {namespace}"
+                    )
+                };
+                sealed.get_or_insert_with(nobody);
             }
         }
         if let Some(what) = sealed {
-            let hint = "run the command again in a moment; if it stays so, see touchseal doctor";
+            let hint = "run the command again in a moment; if it stays so, see touchseal doctor and the operator's pods";
             return (lines, Err(Failure::new(Exit::Failed, what, hint)));
         }
         let rest =
@@ -110,6 +126,12 @@ impl Idle {
     }
 }
 
+/// Whether a replica says that it has the keyring open; one that is gone may have said so last.
+fn is_open(object: &Keyring) -> bool {
+    let replicas = object.status.as_ref().map(|status| status.replicas.as_slice()).unwrap_or_default();
+    replicas.iter().any(|replica| replica.state == ReplicaState::Unsealed)
+}
+
 /// Unsealing needs no right to list keyrings, or pods.
 fn allowed<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError> {
     match answer {
@@ -120,10 +142,22 @@ fn allowed<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError
 
 /// Pods of the operator that have a process and keep it.
 fn running(pods: Vec<Pod>, service_account: &str) -> BTreeSet<String> {
-    let pending = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending");
-    let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none() && !pending(pod);
-    let pods: Vec<Pod> = pods.into_iter().filter(stays).collect();
+    let pods: Vec<Pod> = pods.into_iter().filter(|pod| stays(pod) && !is_pending(pod)).collect();
     Live::of(&pods, service_account).operators
+}
+
+/// Whether some have none yet.
+fn starting(pods: &[Pod], service_account: &str) -> bool {
+    let pods: Vec<Pod> = pods.iter().filter(|pod| stays(pod) && is_pending(pod)).cloned().collect();
+    !Live::of(&pods, service_account).operators.is_empty()
+}
+
+fn stays(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+}
+
+fn is_pending(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending")
 }
 
 #[cfg(test)]
@@ -141,7 +175,8 @@ mod tests {
     }
 
     fn words(keyrings: &[Keyring], namespace: &str) -> (Vec<String>, Result<(), Failure>) {
-        Idle { keyrings: keyrings.to_vec(), running: Some(["p".to_owned()].into()) }.words(namespace)
+        Idle { keyrings: keyrings.to_vec(), running: Some(["p".to_owned()].into()), starting: false }
+            .words(namespace)
     }
 
     fn tampered(reason: &str) -> Value {
@@ -188,9 +223,8 @@ mod tests {
             ("Unsealed", pods(&["p", "q"]), Some("q")),
             ("Unsealed", pods(&["p"]), None),
             ("Unsealed", None, None),
-            ("Sealed", pods(&[]), None),
         ] {
-            let idle = Idle { keyrings: vec![keyring("main", &replicas(state))], running };
+            let idle = Idle { keyrings: vec![keyring("main", &replicas(state))], running, starting: false };
             assert_eq!(idle.is_about_to_change("ts"), sealed.is_some(), "{idle:?}");
             match (idle.words("ts"), sealed) {
                 ((lines, Ok(())), None) => assert!(lines[0].contains("no keyring needs unsealing")),
@@ -201,11 +235,24 @@ mod tests {
                 (said, _) => panic!("{said:?}: {idle:?}"),
             }
         }
-        let new = |running| Idle { keyrings: vec![keyring("main", &Value::Null)], running };
-        assert!(new(pods(&["p"])).is_about_to_change("ts") && !new(pods(&[])).is_about_to_change("ts"));
-        let refused =
-            Idle { keyrings: vec![keyring("main", &tampered("ManifestForked"))], running: pods(&["p"]) };
-        assert!(!refused.is_about_to_change("ts"));
+        let idle = |status: &Value, running, starting| Idle {
+            keyrings: vec![keyring("main", status)],
+            running,
+            starting,
+        };
+        assert!(idle(&Value::Null, pods(&["p"]), false).is_about_to_change("ts"));
+        assert!(!idle(&Value::Null, pods(&[]), false).is_about_to_change("ts"));
+        assert!(!idle(&tampered("ManifestForked"), pods(&["p"]), true).is_about_to_change("ts"));
+        // Nobody runs: sealed is not idle then, either, and a pod that is about to run is waited for.
+        let nobody = idle(&replicas("Sealed"), pods(&[]), false);
+        assert!(!nobody.is_about_to_change("ts"));
+        let failure = nobody.words("ts").1.unwrap_err();
+        assert!(
+            failure.what().contains("main is sealed, and no pod of the operator runs in namespace ts"),
+            "{failure}"
+        );
+        assert!(idle(&replicas("Sealed"), pods(&[]), true).is_about_to_change("ts"));
+        assert!(!idle(&replicas("Unsealed"), pods(&[]), true).is_about_to_change("ts"));
     }
 
     #[test]
@@ -223,6 +270,7 @@ mod tests {
             pod("failed", "Failed", Value::Null),
             pod("goes", "Running", json!("2026-01-01T00:00:00Z")),
         ];
+        assert!(starting(&pods, "ts") && !starting(&pods, "other"));
         assert_eq!(running(pods, "ts"), BTreeSet::from(["runs".to_owned()]));
     }
 }

@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use touchseal_crds::Keyring;
+use touchseal_crds::keyring::KeyRemoval;
 use touchseal_keyring::{Fingerprint, proof::Operator};
 use touchseal_token::{Card, TokenError, Which};
 
@@ -45,9 +47,6 @@ pub struct StayArgs {
     /// Fingerprint of a keyring to unseal; may be given several times; default: those accepted before
     #[arg(long = "fingerprint", value_name = "SHA256:...", requires = "stay")]
     fingerprints: Vec<Fingerprint>,
-    /// When the YubiKey is pulled, seal the keyrings it opens; unseal them when it is back
-    #[arg(long, requires = "stay")]
-    seal_on_removal: bool,
     /// Use the PIN although a try was spent, while so many are left; default: only while none is
     #[arg(long, value_name = "NUMBER", requires = "stay", value_parser = clap::value_parser!(u8).range(2..))]
     min_pin_tries: Option<u8>,
@@ -127,7 +126,7 @@ impl Node<'_> {
     fn turn(&mut self) -> Result<(), Failure> {
         match self.look() {
             Some(Presence::In) if Instant::now() >= self.not_before => self.serve(),
-            Some(Presence::Out) if self.args.stay.seal_on_removal && !self.sealed => {
+            Some(Presence::Out) if !self.sealed => {
                 self.seal();
                 Ok(())
             }
@@ -205,7 +204,7 @@ impl Node<'_> {
                 return Ok(());
             }
         };
-        let names = match self.names() {
+        let names = match self.named() {
             Ok(names) => names,
             Err(failure) => {
                 self.failed(&failure);
@@ -238,17 +237,23 @@ impl Node<'_> {
         Ok(guard::tries(&mut card, self.args.stay.min_pin_tries)?.map(|()| card))
     }
 
-    /// The keyrings meant: those named, or all that list this YubiKey.
-    fn names(&self) -> Result<Vec<String>, Failure> {
+    /// Names of the keyrings meant, also of one that is not there.
+    fn named(&self) -> Result<Vec<String>, Failure> {
         if !self.args.keyrings.is_empty() {
             return Ok(self.args.keyrings.clone());
         }
-        let ours = self
-            .cluster
-            .keyrings()?
-            .into_iter()
-            .filter(|keyring| keyring.spec.holders.iter().any(|holder| holder.serial == self.serial));
-        Ok(ours.filter_map(|keyring| keyring.metadata.name).collect())
+        Ok(self.keyrings()?.into_iter().filter_map(|keyring| keyring.metadata.name).collect())
+    }
+
+    /// The keyrings meant: those named, or all that list this YubiKey.
+    fn keyrings(&self) -> Result<Vec<Keyring>, Failure> {
+        let only = &self.args.keyrings;
+        let mut all = self.cluster.keyrings()?;
+        all.retain(|keyring| match only.is_empty() {
+            true => keyring.spec.holders.iter().any(|holder| holder.serial == self.serial),
+            false => keyring.metadata.name.as_ref().is_some_and(|name| only.contains(name)),
+        });
+        Ok(all)
     }
 
     fn somebody_asks(&self) -> Result<bool, Failure> {
@@ -313,9 +318,14 @@ impl Node<'_> {
         Ok(answered)
     }
 
-    /// Makes every replica drop what this YubiKey opens; asked again at the next look where it could not be asked.
+    /// Makes every replica drop what this YubiKey opens and whose manifest says so; asked again at the next look where it could not be asked.
     fn seal(&mut self) {
-        let asked = self.names().and_then(|mut names| {
+        let asked = self.keyrings().and_then(|keyrings| {
+            // A manifest that its holders did not sign so seals every replica anyway.
+            let sealing = |keyring: Keyring| {
+                keyring.metadata.name.filter(|_| keyring.spec.on_key_removal == Some(KeyRemoval::Seal))
+            };
+            let mut names: Vec<String> = keyrings.into_iter().filter_map(sealing).collect();
             // Those that a person sealed are sealed, and must not look as if the key had been the reason.
             let held: Result<Vec<_>, _> =
                 names.iter().map(|name| held::by_a_person(self.cluster, name)).collect();
@@ -335,7 +345,7 @@ impl Node<'_> {
         self.sealed = true;
         if names.is_empty() {
             return terminal::say(&format!(
-                "nothing to seal: no other keyring lists YubiKey {}",
+                "nothing to seal: no other keyring that YubiKey {} opens is to be sealed when it is pulled",
                 self.serial
             ));
         }

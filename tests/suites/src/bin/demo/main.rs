@@ -4,15 +4,15 @@
 
 mod settings;
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use touchseal_rig::cluster::Cluster;
 use touchseal_rig::poll::eventually;
 use touchseal_rig::tools;
 use touchseal_softkey::SoftKey;
+use touchseal_suites::chart::{self, Release};
 use touchseal_suites::cli::{PIN, Said};
-use touchseal_suites::world::{condition, repository, value};
+use touchseal_suites::world::{condition, value};
 use touchseal_suites::{DEADLINE, Laptop, Operator, binaries};
 
 use settings::{PLAIN, Settings};
@@ -46,7 +46,9 @@ impl Demo {
     fn start() -> Demo {
         let started = Instant::now();
         println!("Touchseal demo: everything runs on this machine and ends with this program.");
-        println!("Real: kube-apiserver, etcd, kube-controller-manager, pcscd, sops, age, git, kubectl.");
+        println!(
+            "Real: kube-apiserver, etcd, kube-controller-manager, pcscd, sops, age, git, helm, kubectl."
+        );
         println!(
             "Test equipment: the YubiKey is a software one (tests/softkey); there is no node, so no pod runs."
         );
@@ -61,18 +63,11 @@ impl Demo {
     }
 
     fn install(&mut self) {
-        self.say("install Touchseal: kubectl apply the CRDs and the raw manifests, then start the operator");
-        for entry in fs::read_dir(repository().join("crds")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|e| e == "yaml") {
-                self.kubectl(&["apply", "--server-side", "-f", path.to_str().unwrap()]);
-            }
-        }
+        self.say("install Touchseal: helm install, then start the operator as its ServiceAccount, for there is no node");
+        self.cluster.namespace(SYSTEM).unwrap();
+        let release = Release { name: chart::RELEASE, namespace: SYSTEM, cluster: &self.cluster };
+        release.install(&chart::folder(), &["replicaCount=0"]);
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
-        let raw = repository().join("charts/raw");
-        for file in ["namespace.yaml", "rbac.yaml", "roles.yaml", "admission.yaml"] {
-            self.kubectl(&["apply", "-f", raw.join(file).to_str().unwrap()]);
-        }
         self.cluster.namespace("shop").unwrap();
         self.operator = Some(Operator::start(&self.cluster, SYSTEM, "touchseal-operator-0"));
     }

@@ -14,6 +14,8 @@ fn keyring_with(status: Value) -> Keyring {
         generations: Vec::new(),
         hand_over: None,
         seal_after: None,
+        on_key_removal: None,
+        emergency_enrolment: None,
         signature: String::new(),
     };
     let mut keyring = Keyring::new("main", spec);
@@ -178,4 +180,23 @@ fn with_several_replicas_each_is_shown_with_whose_release_it_holds() {
     assert!(line("op-1").ends_with("alice (YubiKey 7)"), "{text}");
     assert!(line("op-2").ends_with("hand-over from op-1"), "{text}");
     assert!(line("op-3").contains("Sealed"), "{text}");
+}
+
+#[test]
+fn a_keyring_that_one_lost_yubikey_closes_for_ever_is_warned_of() {
+    let holder = |name: &str, serial: u32| json!({ "name": name, "kind": "Piv", "serial": serial, "slot": "82", "recipient": "" });
+    let text = |holders: Value, status: Value| {
+        let mut object = keyring_with(status);
+        object.spec.holders = serde_json::from_value(holders).unwrap();
+        View::new(&[object], of(&live(&["op-0"])), &[], &[]).text(Timestamp::UNIX_EPOCH, false)
+    };
+    let alone = json!([holder("anna", 7)]);
+    let said = text(alone.clone(), replicas(&["Unsealed"]));
+    assert!(said.contains("\nwarning: keyring main: only YubiKey 7 opens this keyring"), "{said}");
+    let two = json!([holder("anna", 7), holder("ben", 8)]);
+    assert!(!text(two, replicas(&["Unsealed"])).contains("warning"));
+    let mut refused = replicas(&["Sealed"]);
+    refused["conditions"] = json!([{ "type": "Tampered", "status": "True", "reason": "ManifestInvalid",
+        "message": "bad signature", "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
+    assert!(!text(alone, refused).contains("warning"));
 }

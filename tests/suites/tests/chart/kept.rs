@@ -1,0 +1,112 @@
+//! What is said of the chart elsewhere: its version, its CRDs, the flags it gives, the files it carries.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use touchseal_suites::binaries;
+use touchseal_suites::chart::{objects, render, template};
+use touchseal_suites::world::repository;
+
+use crate::files;
+
+fn yaml(file: &str) -> Value {
+    serde_norway::from_str(&fs::read_to_string(repository().join(file)).unwrap()).unwrap()
+}
+
+#[test]
+fn its_version_is_that_of_the_programs() {
+    let chart = yaml("charts/touchseal/Chart.yaml");
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+/// The files in the chart are compared with the types by crdgen; here, that they arrive unchanged.
+#[test]
+fn its_definitions_are_those_of_the_types_and_survive_an_uninstall() {
+    let kind = |object: &Value| object["kind"] == "CustomResourceDefinition";
+    let kept: Vec<Value> = render("touchseal-system", &[]).into_iter().filter(kind).collect();
+    let loose: Vec<Value> =
+        render("touchseal-system", &["crds.keep=false"]).into_iter().filter(kind).collect();
+    let generated = touchseal_crds::all();
+    assert_eq!((kept.len(), loose.len()), (generated.len(), generated.len()));
+    assert!(!render("touchseal-system", &["crds.install=false"]).iter().any(kind));
+    for (file, _) in &generated {
+        let plain = yaml(&format!("crds/{file}"));
+        for (rendered, policy) in [(&kept, Some("keep")), (&loose, None)] {
+            let mut rendered = rendered
+                .iter()
+                .find(|object| object["metadata"]["name"] == plain["metadata"]["name"])
+                .unwrap()
+                .clone();
+            assert_eq!(rendered["metadata"]["annotations"]["helm.sh/resource-policy"].as_str(), policy);
+            assert_eq!(rendered["metadata"]["labels"]["app.kubernetes.io/component"], "crds");
+            rendered["metadata"].as_object_mut().unwrap().retain(|field, _| field == "name");
+            assert!(rendered == plain, "{file} does not arrive as it is");
+        }
+    }
+    let listed = yaml("charts/touchseal/Chart.yaml")["annotations"]["artifacthub.io/crds"].clone();
+    let listed: Vec<Value> = serde_norway::from_str(listed.as_str().unwrap()).unwrap();
+    let names = |of: &[Value], pointer: &str| {
+        let mut names: Vec<String> =
+            of.iter().map(|one| one.pointer(pointer).unwrap().as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&listed, "/name"), names(&kept, "/metadata/name"));
+}
+
+fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
+    let found = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == deployment)
+        .unwrap_or_else(|| panic!("no Deployment {deployment}"));
+    let container = &found["spec"]["template"]["spec"]["containers"][0];
+    ["command", "args"]
+        .iter()
+        .flat_map(|field| container[*field].as_array().into_iter().flatten())
+        .map(|argument| argument.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Flags that no value of the chart is for.
+const NOT_OF_THE_CHART: [&str; 4] = ["--operator-namespace", "--kubeconfig", "--help", "--version"];
+/// Flags of the chart that the operator is about to have.
+const COMING: [&str; 1] = ["--namespaces"];
+
+/// The programs themselves read them: a flag that is misspelt or no longer exists ends here, and a new one is missed.
+#[test]
+fn the_programs_take_every_flag_and_the_chart_has_a_value_for_each() {
+    let mut given: Vec<String> = Vec::new();
+    for (name, path) in files("values") {
+        let all = objects(&template(&["-n", "touchseal-system", "-f", path.to_str().unwrap()]));
+        let operator =
+            arguments(&all, if name == "external" { "keys-operator" } else { "touchseal-operator" });
+        let known = |argument: &String| !COMING.iter().any(|flag| argument.starts_with(flag));
+        accepted(binaries::operator(), &operator.iter().filter(|a| known(a)).cloned().collect::<Vec<_>>());
+        given.extend(operator);
+        if name == "everything" {
+            let node = arguments(&all, "touchseal-node-key");
+            accepted(binaries::touchseal(), &node[1..]);
+        }
+    }
+    let help = Command::new(binaries::operator()).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let flags: Vec<&str> = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+        .map(|word| word.split(|c: char| !(c == '-' || c.is_ascii_alphanumeric())).next().unwrap())
+        .collect();
+    assert!(flags.len() > 10, "{help}");
+    assert!(COMING.iter().all(|flag| !flags.contains(flag)), "one of {COMING:?} is there");
+    for flag in flags {
+        let of_the_chart = given.iter().any(|argument| argument.split('=').next() == Some(flag));
+        assert!(of_the_chart || NOT_OF_THE_CHART.contains(&flag), "no value of the chart sets {flag}");
+    }
+}
+
+/// Whether a program understands its arguments: asked for help last, it reads all that come before.
+fn accepted(program: std::path::PathBuf, arguments: &[String]) {
+    let said = Command::new(program).args(arguments).arg("--help").output().unwrap();
+    assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+}

@@ -1,0 +1,118 @@
+//! The pages under `docs/` and the examples beside them, as their readers use them: commands in a terminal, manifests as they
+//! stand.
+
+use std::fs;
+use std::path::PathBuf;
+
+use touchseal_keyring::{MasterKey, OpenKeyring, manifest};
+use touchseal_rig::poll::eventually;
+use touchseal_suites::world::{repository, value};
+use touchseal_suites::{DEADLINE, Laptop, Operator, Page, Reading, Sops, World};
+
+#[test]
+fn the_page_about_gitops_can_be_followed() {
+    let mut world = World::documented();
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let _key = laptop.key(0, 14_041_969);
+    let _operator = world.operator();
+    let git = [
+        ("GIT_AUTHOR_NAME", "alice"),
+        ("GIT_AUTHOR_EMAIL", "alice@example.invalid"),
+        ("GIT_COMMITTER_NAME", "alice"),
+        ("GIT_COMMITTER_EMAIL", "alice@example.invalid"),
+    ];
+    let mut reading =
+        git.iter().fold(Reading::at(&laptop), |reading, (name, value)| reading.with(name, value));
+    reading.follow(&Page::of("docs/gitops.md"));
+    let secret = world.secret("app").unwrap();
+    assert_eq!(value(&secret, "password").unwrap(), b"battery staple");
+}
+
+/// What the examples make: the same of each.
+const APP: [(&str, &str); 2] = [("username", "shop"), ("password", "correct horse")];
+const CHAT: &str = "CHAT_USER=shop\nCHAT_TOKEN=battery staple\n";
+
+/// The keyring whose keys the vectors publish, served in the namespace the examples are for.
+fn world_of_examples() -> (World, Operator) {
+    let mut world = World::documented();
+    let spec = vector();
+    world.apply_keyring("main", &spec);
+    let operator = world.operator();
+    let master = MasterKey::fill_with(|bytes| {
+        bytes.fill(2);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let open = OpenKeyring::open(&manifest::verify(&spec).unwrap(), master.unwrap()).unwrap();
+    world.unseal("main", &open, 1);
+    (world, operator)
+}
+
+fn vector() -> touchseal_crds::keyring::KeyringSpec {
+    let path = repository().join("tests/vectors/keyring/manifest-2.json");
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn example(name: &str) -> PathBuf {
+    repository().join("docs/examples").join(name)
+}
+
+fn wait_for_secrets(world: &World) {
+    world.wait_for("app", "True", "Materialised");
+    world.wait_for("chat", "True", "Materialised");
+    let app = world.secret("app").unwrap();
+    assert_eq!(app["data"].as_object().unwrap().len(), APP.len());
+    for (key, text) in APP {
+        assert_eq!(value(&app, key).unwrap(), text.as_bytes());
+    }
+    let chat = world.secret("chat").unwrap();
+    assert_eq!(value(&chat, ".env").unwrap(), CHAT.as_bytes());
+}
+
+fn delete(world: &World) {
+    world.cluster.kubectl_stdout(&["delete", "esec,configmaps", "--all", "-n", &world.apps]).unwrap();
+    eventually(DEADLINE, "the Secrets to be gone", || {
+        world.secret("app").is_none() && world.secret("chat").is_none()
+    })
+    .unwrap();
+}
+
+#[test]
+fn each_example_gives_the_secrets_it_promises() {
+    let (world, _operator) = world_of_examples();
+    let apply = |how: &str, path: &str| {
+        let path = example(path);
+        world.cluster.kubectl_stdout(&["apply", how, path.to_str().unwrap(), "-n", &world.apps]).unwrap();
+    };
+    apply("-f", "plain");
+    wait_for_secrets(&world);
+    delete(&world);
+
+    apply("-k", "kustomize");
+    wait_for_secrets(&world);
+    delete(&world);
+}
+
+#[test]
+#[ignore = "writes docs/examples"]
+fn write_examples() {
+    let master = MasterKey::fill_with(|bytes| {
+        bytes.fill(2);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let open = OpenKeyring::open(&manifest::verify(&vector()).unwrap(), master.unwrap()).unwrap();
+    let recipient = open.recipient_spec("shop").unwrap().recipient;
+    let app: String = APP.iter().map(|(key, text)| format!("{key}: {text}\n")).collect();
+    let app = Sops::new().encrypt("app.yaml", &app, &recipient);
+    let chat = Sops::new().encrypt("chat.env", CHAT, &recipient);
+    for folder in ["kustomize", "helm/documents"] {
+        fs::write(example(folder).join("app.yaml"), &app).unwrap();
+        fs::write(example(folder).join("chat.env"), &chat).unwrap();
+    }
+    // As `touchseal wrap` makes them.
+    let laptop = Laptop::at(&example("kustomize"), std::path::Path::new("/nonexistent/kubeconfig"));
+    let wrap = |arguments: &[&str]| laptop.run_plain(&[&["wrap"], arguments].concat()).ok().out;
+    fs::write(example("plain/app.yaml"), wrap(&["app.yaml", "--name", "app", "--namespace", "shop"]))
+        .unwrap();
+    let chat = wrap(&["chat.env", "--name", "chat", "--namespace", "shop", "--as", "file", "--key", ".env"]);
+    fs::write(example("plain/chat.yaml"), chat).unwrap();
+}

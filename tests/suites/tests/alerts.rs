@@ -99,7 +99,9 @@ fn what_the_runbooks_tell_to_run_exists() {
     let commands: BTreeSet<Vec<&str>> = page
         .split(['`', '\n'])
         .filter_map(|text| text.trim().strip_prefix("touchseal "))
-        .map(|rest| rest.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect())
+        .map(|rest| {
+            rest.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect()
+        })
         .collect();
     assert!(commands.len() > 6, "{commands:?}");
     for words in commands {

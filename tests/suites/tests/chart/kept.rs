@@ -111,7 +111,7 @@ fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
 /// Flags that no value of the chart is for.
 const NOT_OF_THE_CHART: [&str; 4] = ["--operator-namespace", "--kubeconfig", "--help", "--version"];
 /// Flags of the chart that the operator is about to have.
-const COMING: [&str; 3] = ["--metrics-auth", "--metrics-tls", "--namespaces"];
+const COMING: [&str; 1] = ["--namespaces"];
 
 /// The programs themselves read them: a flag that is misspelt or no longer exists ends here, and a new one is missed.
 #[test]

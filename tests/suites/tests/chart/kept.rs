@@ -149,3 +149,29 @@ fn accepted(program: std::path::PathBuf, arguments: &[String]) {
     let said = Command::new(program).args(arguments).arg("--help").output().unwrap();
     assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
 }
+
+/// Alerts and dashboard are carried as they are, but for the place of the runbooks.
+#[test]
+fn alerts_and_dashboard_arrive_as_they_were_written() {
+    let settings = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.runbookUrl=https://example.com/runbooks",
+        "grafanaDashboard.enabled=true",
+    ];
+    let all = render("touchseal-system", &settings);
+    let of = |kind: &str, name: &str| {
+        all.iter()
+            .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let alerts = fs::read_to_string(folder().join("files/alerts.yaml")).unwrap();
+    let alerts: Value =
+        serde_norway::from_str(&alerts.replace("docs/runbooks.md", "https://example.com/runbooks")).unwrap();
+    assert!(!alerts["groups"].as_array().unwrap().is_empty());
+    assert_eq!(of("PrometheusRule", "touchseal-operator")["spec"], alerts);
+    let dashboard = fs::read_to_string(folder().join("files/dashboard.json")).unwrap();
+    let carried = of("ConfigMap", "touchseal-dashboard")["data"]["touchseal.json"].clone();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(carried.as_str().unwrap()), read(&dashboard));
+}

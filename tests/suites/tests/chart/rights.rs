@@ -133,6 +133,19 @@ fn every_object_says_whose_it_is() {
     }
 }
 
+/// Without an election two processes at a time would both write.
+#[test]
+fn without_an_election_no_update_runs_two_at_a_time() {
+    let strategy = |settings: &[&str]| {
+        let objects = render("touchseal-system", settings);
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        deployment["spec"]["strategy"].clone()
+    };
+    assert_eq!(strategy(&["leaderElection.enabled=false", "replicaCount=1"]), json!({ "type": "Recreate" }));
+    let rolling = strategy(&[]);
+    assert_eq!(rolling["rollingUpdate"], json!({ "maxSurge": 1, "maxUnavailable": 0 }));
+}
+
 #[test]
 fn the_operators_pod_keeps_to_the_strictest_standard() {
     for (name, objects) in all() {

@@ -25,7 +25,7 @@ use touchseal_crds::{Keyring, UnsealRequest};
 use touchseal_keyring::state::{Effect, Event, Phase};
 use touchseal_keyring::{Fingerprint, Pin, State, manifest};
 
-pub use audit::Quiet;
+pub use audit::{Budget, Quiet};
 
 use crate::events::Events;
 use crate::http::Readiness;

@@ -337,6 +337,17 @@ impl State {
         }
     }
 
+    /// The manifest, where it passed.
+    pub fn manifest(&self) -> Option<&VerifiedManifest> {
+        match &self.phase {
+            Phase::Absent | Phase::Tampered(_) => None,
+            Phase::Sealed(sealed) => Some(&sealed.manifest),
+            Phase::Opening(Opening { open, .. }) | Phase::Unsealed(Unsealed { open, .. }) => {
+                Some(open.manifest())
+            }
+        }
+    }
+
     /// Whether keys are in memory, served or not yet.
     pub const fn holds_keys(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Unsealed(_))

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::{Timestamp, ToSpan as _, Unit};
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
 
-use crate::{Apps, DEADLINE};
+use crate::{Apps, DEADLINE, World};
 
 /// A container that takes one key of a Secret from the environment.
 pub fn env(secret: &str, key: &str) -> Value {
@@ -139,7 +139,9 @@ impl Apps {
         })
         .unwrap()
     }
+}
 
+impl World {
     /// Waits until the clock shows another second than now, so that what happens from here on can be told from what was.
     pub fn next_second(&self) {
         let now = Timestamp::now().as_second();

@@ -212,7 +212,7 @@ impl Apps {
     }
 
     /// What the API server's audit log has of this world's operators.
-    fn audited(&self) -> Vec<Value> {
+    pub fn audited(&self) -> Vec<Value> {
         let user = format!("system:serviceaccount:{}:touchseal-operator", self.system);
         let log = fs::read_to_string(self.cluster.audit_log()).unwrap();
         log.lines()

@@ -16,6 +16,7 @@ mod garbage;
 mod generations;
 mod incident;
 mod keyring_life;
+mod limited;
 mod mapping;
 mod materialise;
 mod memory;

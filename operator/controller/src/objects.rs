@@ -27,7 +27,7 @@ pub fn as_one(
     store: Store<EncryptedSecret>,
 ) -> impl Stream<Item = Event<EncryptedSecret>> + Send {
     let mut listed = HashSet::new();
-    let events = told.flat_map(move |Told { place, event }| {
+    told.flat_map(move |Told { place, event }| {
         let events = match (place, event) {
             (Some(_), Event::Init) => {
                 listed.clear();
@@ -48,8 +48,7 @@ pub fn as_one(
             (_, event) => vec![event],
         };
         stream::iter(events)
-    });
-    events
+    })
 }
 
 /// Remembers what each object looked like.

@@ -14,8 +14,8 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 
-use crate::scope::{self, Place, Scope};
-use crate::{lists, words};
+use crate::lists;
+use crate::scope::{Place, Scope};
 
 pub use visit::{Told, follow};
 
@@ -81,10 +81,7 @@ impl Places {
         while let Some((place, event)) = events.next().await {
             match event {
                 Ok(event) => self.take(place, event, &mut coming),
-                Err(error) => {
-                    let (place, problem) = (scope::title(place.as_deref()), words::of_watch(&error));
-                    tracing::warn!(place, problem, "watch of Namespaces failed; it is tried again");
-                }
+                Err(error) => visit::complain("Namespaces", place.as_deref(), &error),
             }
         }
     }

@@ -9,6 +9,7 @@ use kube::core::{ObjectMeta, Status};
 use kube::runtime::watcher;
 
 use super::*;
+use crate::scope;
 
 type Events = BoxStream<'static, watcher::Result<Event<&'static str>>>;
 

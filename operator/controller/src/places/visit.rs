@@ -126,16 +126,24 @@ impl<K> Visit<K> {
     }
 
     fn failed(&self, error: &watcher::Error) {
-        let (kind, place) = (self.kind, scope::title(self.place.as_deref()));
-        let problem = words::of_watch(error);
         if words::is_denied(error) {
-            self.places.is_refused(kind, &self.place);
-            tracing::warn!(
-                %kind, place, problem,
-                "the operator may not list and watch this kind there; bind it to its role; it is tried again"
-            );
-        } else {
-            tracing::warn!(%kind, place, problem, "a watch failed; it is tried again");
+            self.places.is_refused(self.kind, &self.place);
         }
+        complain(&self.kind.to_string(), self.place.as_deref(), error);
+    }
+}
+
+/// Says that a watch failed, and what to do where that is for want of a right.
+pub fn complain(kind: &str, place: Option<&str>, error: &watcher::Error) {
+    let (place, problem) = (scope::title(place), words::of_watch(error));
+    if words::is_denied(error) {
+        tracing::warn!(
+            kind,
+            place,
+            problem,
+            "the operator may not list and watch this kind there: give it its role; it is tried again"
+        );
+    } else {
+        tracing::warn!(kind, place, problem, "a watch failed; it is tried again");
     }
 }

@@ -39,3 +39,4 @@ mod status;
 mod tamper;
 mod tenancy;
 mod terminal;
+mod version;

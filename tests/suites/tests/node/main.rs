@@ -1,0 +1,33 @@
+//! Touchseal on a real node: the operator runs from its image as a Deployment, with what a kubelet gives its pods, and
+//! applications mount the Secrets. It needs root. Where it cannot run it says so, and in CI that is a failure.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod installed;
+mod mounted;
+mod outages;
+mod update;
+mod world;
+
+use std::io::Write as _;
+
+use touchseal_rig::node::isolated;
+use touchseal_suites::binaries;
+use touchseal_suites::image::Image;
+
+/// All the others, in a network, processes and mounts of their own; they share one node and take turns.
+#[test]
+fn on_a_real_node() {
+    if let Some(obstacle) = isolated::obstacle() {
+        assert!(std::env::var_os("CI").is_none(), "this machine cannot run a node: {obstacle}");
+        // Not captured: nobody should take this for a pass.
+        let banner = "=".repeat(100);
+        let words = format!("\n{banner}\nNOT TESTED: nothing ran on a real node, for {obstacle}\n{banner}\n\n");
+        return std::io::stderr().write_all(words.as_bytes()).unwrap();
+    }
+    // Built out here: inside there is no network to fetch crates from.
+    let image = Image::built().folder;
+    let programs = binaries::touchseal().parent().unwrap().to_owned();
+    let environment = [("TOUCHSEAL_IMAGE", image.as_path()), ("TOUCHSEAL_PROGRAMS", &programs)];
+    let status = isolated::run(&["--ignored", "--test-threads=1", "--nocapture"], &environment).unwrap();
+    assert!(status.success(), "on the node: {status}; what failed stands above");
+}

@@ -1,0 +1,41 @@
+//! An update of the operator: new pods are handed the keyring by old ones, so nobody with a YubiKey is asked for.
+
+use touchseal_suites::image;
+
+use crate::world::{App, KEYRING, NEXT, SYSTEM, Use, World, on_the_node};
+
+fn update_to(world: &World, image: &str) {
+    let deployment = "deployment/touchseal-operator";
+    world.kubectl(&["set", "image", deployment, &format!("operator={image}"), "-n", SYSTEM]);
+    world.kubectl(&["rollout", "status", deployment, "-n", SYSTEM, "--timeout=60s"]);
+}
+
+#[test]
+#[ignore = "run by on_a_real_node"]
+fn an_update_of_the_operator_needs_no_holder() {
+    let namespace = "update";
+    on_the_node(namespace, |world| {
+        world.apply_password(namespace, "first");
+        let files = App::deploy(world, namespace, Use::Files);
+        files.wait_for("first");
+        let (before, operations) = (files.run(), world.operations());
+        let last_unseal = world.cluster.get(&["keyring", KEYRING]).unwrap()["status"]["lastUnseal"].clone();
+
+        for (image, password) in [(NEXT, "second"), (image::NAME, "third")] {
+            let old: Vec<_> = world.operators().iter().map(|pod| pod["metadata"]["uid"].clone()).collect();
+            update_to(world, image);
+            world.wait_for_replicas(2);
+            let new = world.operators();
+            assert_eq!(new.len(), 2);
+            for pod in &new {
+                assert!(!old.contains(&pod["metadata"]["uid"]) && pod["spec"]["containers"][0]["image"] == image);
+            }
+            world.apply_password(namespace, password);
+            files.wait_for(password);
+        }
+        assert_eq!(world.operations(), operations, "a YubiKey was asked");
+        let keyring = world.cluster.get(&["keyring", KEYRING]).unwrap();
+        assert_eq!(keyring["status"]["lastUnseal"], last_unseal, "a holder was asked");
+        assert_eq!(files.run(), before, "the application was restarted");
+    });
+}

@@ -1,0 +1,305 @@
+//! One node with Touchseal installed on it, and a laptop with the YubiKey (a software one: test equipment), for all tests
+//! of this program in turn.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use touchseal_rig::cluster::{Cluster, Options, Reach};
+use touchseal_rig::node::{BUSYBOX_IMAGE, Node, isolated};
+use touchseal_rig::poll::eventually;
+use touchseal_softkey::SoftKey;
+use touchseal_suites::cli::{PIN, Said};
+use touchseal_suites::image::{self, Image};
+use touchseal_suites::world::{condition, repository};
+use touchseal_suites::{DEADLINE, Laptop, Sops};
+
+pub const SYSTEM: &str = "touchseal-system";
+pub const KEYRING: &str = "prod";
+/// The same image by another name: what an update is to a Deployment.
+pub const NEXT: &str = "localhost/touchseal-operator:next";
+
+static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| Mutex::new(World::start()));
+
+/// What every test of this program has.
+pub struct World {
+    pub cluster: Cluster,
+    pub node: Node,
+    pub laptop: Laptop,
+    pub key: SoftKey,
+    pub sops: Sops,
+}
+
+/// Runs a test on the node, unsealed, with a namespace of its own; shows what there is to see when it fails.
+pub fn on_the_node(namespace: &str, test: impl FnOnce(&World)) {
+    assert!(isolated::inside(), "run by `on_a_real_node`, inside namespaces");
+    let world = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let started = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        world.unseal();
+        world.cluster.namespace(namespace).unwrap();
+        test(&world);
+    }));
+    match outcome {
+        Ok(()) => println!("{namespace}: {:.1?}", started.elapsed()),
+        Err(panic) => {
+            eprintln!("{}", world.state());
+            resume_unwind(panic)
+        }
+    }
+}
+
+impl World {
+    fn start() -> World {
+        let started = Instant::now();
+        let cluster = Cluster::start_with(Options { reach: Reach::Pods, ..Options::default() }).unwrap();
+        let node = Node::start(&cluster).unwrap();
+        let tar = Image::built().tar();
+        node.import(&tar, image::NAME).unwrap();
+        node.import(&tar, NEXT).unwrap();
+        println!("a cluster with a node: {:.1?}", started.elapsed());
+
+        let laptop = Laptop::new(&cluster.admin_kubeconfig());
+        let key = laptop.key(0, 1_234_567);
+        let world = World { cluster, node, laptop, key, sops: Sops::new() };
+        world.install();
+        world.laptop.create_keyring(KEYRING, "alice");
+        let manifest = world.laptop.home.path().join("prod.keyring.yaml");
+        world.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
+        println!("installed: {:.1?}", started.elapsed());
+        world
+    }
+
+    /// As the README says.
+    fn install(&self) {
+        let root = repository().canonicalize().unwrap();
+        let crds = root.join("crds");
+        self.kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()]);
+        let raw = self.kubectl(&["kustomize", root.join("charts/raw").to_str().unwrap()]);
+        self.cluster.apply(&self.adapted(&raw, image::NAME)).unwrap();
+    }
+
+    fn adapted(&self, manifests: &str, image: &str) -> String {
+        manifests
+            .replace("image: touchseal-operator:0.1.0", &format!("image: {image}"))
+            .replace(
+                "imagePullPolicy: IfNotPresent",
+                "imagePullPolicy: Never\n        args: [--mount-refresh=3s]",
+            )
+    }
+
+    /// Unseals by the command line, as a person does, if a replica is sealed.
+    pub fn unseal(&self) -> Option<Said> {
+        if self.unsealed_replicas() == 2 {
+            return None;
+        }
+        let said = self.laptop.run(&["unseal", "--yes", "--timeout", "60s"], PIN).ok();
+        self.wait_for_replicas(2);
+        Some(said)
+    }
+
+    pub fn unsealed_replicas(&self) -> u64 {
+        let keyring = self.cluster.get(&["keyring", KEYRING]).unwrap();
+        keyring["status"]["unsealedReplicas"].as_u64().unwrap_or_default()
+    }
+
+    pub fn wait_for_replicas(&self, unsealed: u64) {
+        eventually(DEADLINE, &format!("{unsealed} unsealed replicas"), || {
+            let found = self.unsealed_replicas();
+            if found == unsealed { Ok(()) } else { Err(format!("{found}")) }
+        })
+        .unwrap();
+    }
+
+    /// How often the YubiKey's private key was used so far.
+    pub fn operations(&self) -> u64 {
+        u64::from(self.key.counters().private_key_operations)
+    }
+
+    /// The operator's pods that are not on their way out.
+    pub fn operators(&self) -> Vec<Value> {
+        let list = self.cluster.get(&["pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator"]);
+        let pods = list.unwrap()["items"].as_array().unwrap().clone();
+        pods.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect()
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster.kubectl_stdout(arguments).unwrap()
+    }
+
+    /// Applies an EncryptedSecret `app` of one password.
+    pub fn apply_password(&self, namespace: &str, password: &str) {
+        let recipient = eventually(DEADLINE, "a published recipient", || {
+            let recipient = self.cluster.get(&["recipient", KEYRING, "-n", namespace]).ok()?;
+            recipient["spec"]["recipient"].as_str().map(str::to_owned)
+        });
+        let plaintext = format!("password: {password}\n");
+        let document = self.sops.encrypt("app.yaml", &plaintext, &recipient.unwrap());
+        let object = json!({
+            "apiVersion": "touchseal.dev/v1alpha1", "kind": "EncryptedSecret",
+            "metadata": { "name": "app", "namespace": namespace },
+            "spec": { "documents": [{ "sops": document }] },
+        });
+        self.cluster.apply(&object.to_string()).unwrap();
+    }
+
+    /// Waits until the EncryptedSecret `app` is as `right` wants it.
+    pub fn wait_for_app(&self, namespace: &str, what: &str, right: impl Fn(&Value) -> bool) -> Value {
+        eventually(DEADLINE, &format!("EncryptedSecret {namespace}/app: {what}"), || {
+            let object = self.cluster.get(&["encryptedsecret", "app", "-n", namespace]).unwrap();
+            let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            if current && right(&object) { Ok(object) } else { Err(object["status"].to_string()) }
+        })
+        .unwrap()
+    }
+
+    /// The same for its condition Ready.
+    pub fn wait_until_ready(&self, namespace: &str, status: &str, reason: &str) {
+        self.wait_for_app(namespace, &format!("Ready={status} {reason}"), |object| {
+            let ready = condition(object, "Ready");
+            ready["status"] == status && ready["reason"] == reason
+        });
+    }
+
+    fn state(&self) -> String {
+        let look: [&[&str]; 5] = [
+            &["get", "pods", "-A", "-o=wide"],
+            &["describe", "pods", "-A"],
+            &["get", "keyrings,unsealrequests,encryptedsecrets", "-A", "-o=yaml"],
+            &["logs", "-n", SYSTEM, "-l=app.kubernetes.io/component=operator", "--prefix", "--tail=40"],
+            &["get", "events", "-A"],
+        ];
+        let said = look.map(|arguments| {
+            let output = self.cluster.kubectl(arguments).unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            format!("--- kubectl {} ---\n{}", arguments.join(" "), String::from_utf8_lossy(&text))
+        });
+        [said.join("\n"), self.node.log_tails()].join("\n")
+    }
+}
+
+/// How an application uses the Secret `app`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Files of a volume.
+    Files,
+    /// One of these files, mounted by itself.
+    SubPath,
+    /// A variable.
+    Env,
+}
+
+impl Use {
+    pub fn name(self) -> &'static str {
+        match self {
+            Use::Files => "files",
+            Use::SubPath => "sub-path",
+            Use::Env => "env",
+        }
+    }
+
+    /// A Deployment of an application that answers with its password, as it holds it, on port 8080.
+    pub fn deployment(self, namespace: &str) -> Value {
+        const SERVE: &str = "exec /bin/busybox httpd -f -p 8080 -h /www";
+        let read = "/bin/busybox mkdir /www && /bin/busybox printf %s \"$PASSWORD\" >/www/password";
+        let (script, more) = match self {
+            Use::Files => {
+                (SERVE.to_owned(), json!({ "volumeMounts": [{ "name": "secret", "mountPath": "/www" }] }))
+            }
+            Use::SubPath => (
+                SERVE.to_owned(),
+                json!({ "volumeMounts": [{ "name": "secret", "mountPath": "/www/password", "subPath": "password" }] }),
+            ),
+            Use::Env => (
+                format!("{read} && {SERVE}"),
+                json!({ "env": [{ "name": "PASSWORD", "valueFrom": { "secretKeyRef": { "name": "app", "key": "password" } } }] }),
+            ),
+        };
+        let mut container = more;
+        container["name"] = json!("main");
+        container["image"] = json!(BUSYBOX_IMAGE);
+        container["imagePullPolicy"] = json!("Never");
+        container["command"] = json!(["/bin/busybox", "sh", "-c", script]);
+        let mut pod = json!({ "terminationGracePeriodSeconds": 0, "containers": [container] });
+        if self != Use::Env {
+            pod["volumes"] = json!([{ "name": "secret", "secret": { "secretName": "app" } }]);
+        }
+        let labels = json!({ "app": self.name() });
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": self.name(), "namespace": namespace },
+            "spec": {
+                "selector": { "matchLabels": labels },
+                "template": { "metadata": { "labels": labels }, "spec": pod },
+            },
+        })
+    }
+}
+
+/// The one pod of an application.
+pub struct App<'w> {
+    world: &'w World,
+    namespace: &'w str,
+    how: Use,
+}
+
+impl<'w> App<'w> {
+    /// Deploys it and waits until it answers.
+    pub fn deploy(world: &'w World, namespace: &'w str, how: Use) -> App<'w> {
+        world.cluster.apply(&how.deployment(namespace).to_string()).unwrap();
+        App { world, namespace, how }
+    }
+
+    /// Its pod, once there is one and no other.
+    pub fn pod(&self) -> Value {
+        let label = format!("app={}", self.how.name());
+        eventually(DEADLINE, &format!("the one pod of {}", self.how.name()), || {
+            let list = self.world.cluster.get(&["pods", "-n", self.namespace, "-l", &label]).unwrap();
+            let pods = list["items"].as_array().unwrap();
+            match &pods[..] {
+                [pod] if pod["status"]["podIP"].is_string() => Ok(pod.clone()),
+                others => Err(format!("{} pods", others.len())),
+            }
+        })
+        .unwrap()
+    }
+
+    /// What the application answers, if it does.
+    pub fn answer(&self) -> Option<String> {
+        let pod = self.pod();
+        let address = format!("{}:8080", pod["status"]["podIP"].as_str()?);
+        let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, Duration::from_secs(2)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(b"GET /password HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.contains(" 200 ").then(|| body.to_owned())
+    }
+
+    /// Waits until it answers with this password.
+    pub fn wait_for(&self, password: &str) {
+        eventually(DEADLINE, &format!("{} to hold {password}", self.how.name()), || {
+            let answer = self.answer();
+            if answer.as_deref() == Some(password) { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .unwrap();
+    }
+
+    /// What is another after a restart: pod, container and time of start.
+    pub fn run(&self) -> String {
+        let pod = self.pod();
+        let container = &pod["status"]["containerStatuses"][0];
+        format!("{} {} {}", pod["metadata"]["uid"], container["containerID"], container["restartCount"])
+    }
+
+    /// Restarts it as people do.
+    pub fn restart(&self) {
+        let deployment = format!("deployment/{}", self.how.name());
+        self.world.kubectl(&["rollout", "restart", &deployment, "-n", self.namespace]);
+        self.world.kubectl(&["rollout", "status", &deployment, "-n", self.namespace, "--timeout=50s"]);
+    }
+}

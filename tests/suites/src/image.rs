@@ -9,7 +9,9 @@ use std::{env, fs};
 use crate::world::repository;
 
 /// What it is called, where it is not pulled from a registry.
-pub const NAME: &str = concat!("localhost/touchseal-operator:", env!("CARGO_PKG_VERSION"));
+pub const REPOSITORY: &str = "localhost/touchseal-operator";
+/// Its tag, and the chart's default.
+pub const TAG: &str = env!("CARGO_PKG_VERSION");
 
 /// What `make image` makes.
 pub struct Image {

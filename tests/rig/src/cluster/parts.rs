@@ -125,21 +125,19 @@ impl Parts {
             Reach::Pods => &node::API_SERVER_FLAGS,
         };
         let mut flags: Vec<String> = reach.iter().copied().map(str::to_owned).collect();
-        flags.extend(
-            [
-                format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client.number()),
-                format!("--cert-dir={}", file("certs")),
-                format!("--secure-port={}", self.address().1),
-                "--endpoint-reconciler-type=none".into(),
-                "--service-cluster-ip-range=10.0.0.0/24".into(),
-                format!("--token-auth-file={}", file("tokens.csv")),
-                "--service-account-issuer=https://kubernetes.default.svc".into(),
-                format!("--service-account-key-file={}", file("service-accounts.pub")),
-                format!("--service-account-signing-key-file={}", file("service-accounts.key")),
-                format!("--audit-policy-file={}", file("audit-policy.json")),
-                format!("--audit-log-path={}", self.audit_log().display()),
-            ],
-        );
+        flags.extend([
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client.number()),
+            format!("--cert-dir={}", file("certs")),
+            format!("--secure-port={}", self.address().1),
+            "--endpoint-reconciler-type=none".into(),
+            "--service-cluster-ip-range=10.0.0.0/24".into(),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", file("service-accounts.pub")),
+            format!("--service-account-signing-key-file={}", file("service-accounts.key")),
+            format!("--audit-policy-file={}", file("audit-policy.json")),
+            format!("--audit-log-path={}", self.audit_log().display()),
+        ]);
         self.start(Tool::KubeApiserver, &flags)
     }
 

@@ -2,7 +2,7 @@
 //! the machine noticing. The program starts itself again in there, as process 1: when that ends, however it ends, the
 //! kernel ends everything else, containers included.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::{env, fs, io};
@@ -45,19 +45,19 @@ pub fn inside() -> bool {
 
 /// Why this machine cannot do it, if it cannot.
 pub fn obstacle() -> Option<String> {
-    if fs::metadata("/proc/self").is_ok_and(|me| me.uid() != 0) {
+    if !rustix::process::geteuid().is_root() {
         return Some("containerd and kubelet need root, and this is another user".into());
     }
     let overlay = fs::read_to_string("/proc/filesystems").is_ok_and(|all| all.contains("\toverlay\n"));
     if !overlay {
         return Some("the kernel has no overlay file system for images".into());
     }
-    if let Err(why) = cgroups().iter().try_for_each(|root| fs::create_dir_all(root)) {
-        return Some(format!("control groups cannot be made: {why}"));
+    let Some(root) = cgroup_roots().pop() else { return Some("there are no control groups".into()) };
+    let probe = root.join(format!("touchseal-probe-{}", std::process::id()));
+    if let Err(why) = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
+        return Some(format!("no control group can be made: {why}"));
     }
-    remove_cgroups();
-    let tried = unshared().args(["-c", "true"]).output();
-    match tried {
+    match unshared().args(["-c", "true"]).output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("unshare cannot be run: {error}")),
@@ -70,11 +70,14 @@ pub fn obstacle() -> Option<String> {
 /// # Errors
 /// When it cannot be started.
 pub fn run(arguments: &[&str], environment: &[(&str, &Path)]) -> io::Result<ExitStatus> {
+    let before = containers();
     let mut command = unshared();
     command.args(["-c", PREPARE, "sh"]).arg(env::current_exe()?).args(arguments);
     command.envs(environment.iter().copied());
     let status = command.status();
-    remove_cgroups();
+    for folder in containers().iter().rev().filter(|folder| !before.contains(*folder)) {
+        let _ = fs::remove_dir(folder); // an empty folder in memory: no harm if the kernel is not done with it
+    }
     status
 }
 
@@ -83,40 +86,34 @@ fn unshared() -> Command {
     let mut command = process::command("unshare");
     command
         .args(["--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "/bin/sh"])
-        .env(INSIDE, std::process::id().to_string())
+        .env(INSIDE, "yes")
         .env("TMPDIR", "/run/tmp")
         .env("SYSCTLS", SYSCTLS);
     command
 }
 
-/// The control group below which all containers are; named after the process outside.
-pub(super) fn cgroup() -> String {
-    let owner = env::var(INSIDE).unwrap_or_else(|_| std::process::id().to_string());
-    format!("touchseal-node-{owner}")
+/// Control groups are the machine's, and those of containers stay when their processes are gone: parents before children.
+fn containers() -> BTreeSet<PathBuf> {
+    fn walk(folder: PathBuf, found: &mut BTreeSet<PathBuf>) {
+        folders(&folder).into_iter().for_each(|child| walk(child, found));
+        found.insert(folder);
+    }
+    let mut found = BTreeSet::new();
+    let roots = cgroup_roots().into_iter().map(|root| root.join("k8s.io")).filter(|folder| folder.is_dir());
+    roots.for_each(|root| walk(root, &mut found));
+    found
 }
 
-/// Where that is: once, or with the older kind of control groups once for each controller.
-fn cgroups() -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    if root.join("cgroup.controllers").exists() {
-        return vec![root.join(cgroup())];
-    }
-    let controllers = fs::read_dir(root).into_iter().flatten().flatten();
-    controllers
+/// One, or with the older kind of control groups one for each controller.
+fn cgroup_roots() -> Vec<PathBuf> {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    if root.join("cgroup.controllers").exists() { vec![root] } else { folders(&root) }
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten();
+    entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path().join(cgroup()))
+        .map(|entry| entry.path())
         .collect()
-}
-
-/// Control groups belong to the machine: the empty ones stay behind when their processes are gone.
-fn remove_cgroups() {
-    fn remove(folder: &Path) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove(&entry.path());
-            }
-        }
-        let _ = fs::remove_dir(folder); // not there, or the kernel is not done with it: harmless
-    }
-    cgroups().iter().for_each(|folder| remove(folder));
 }

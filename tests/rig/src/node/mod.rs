@@ -50,7 +50,8 @@ impl Node {
         let parts = cluster.parts();
         let mut containerd = parts.start_containerd()?;
         parts.wait(&mut [&mut containerd], "containerd to serve", || ctr(&["version"]).map(drop))?;
-        import(&parts::containerd_folder()?.join("../busybox.oci.tar"), BUSYBOX_IMAGE).map_err(ClusterError::Image)?;
+        import(&parts::containerd_folder()?.join("../busybox.oci.tar"), BUSYBOX_IMAGE)
+            .map_err(ClusterError::Image)?;
         let mut kubelet = parts.start_kubelet()?;
         let mut scheduler = parts.start_scheduler()?;
         parts.wait(&mut [&mut containerd, &mut kubelet, &mut scheduler], "the node to be ready", || {

@@ -5,7 +5,6 @@ use std::{env, fs};
 
 use serde_json::json;
 
-use super::isolated;
 use crate::cluster::{ClusterError, Parts};
 use crate::process::{self, Process};
 use crate::tools::{MissingTool, Tool};
@@ -141,7 +140,6 @@ fn kubelet() -> serde_json::Value {
         "failCgroupV1": false,
         "failSwapOn": false,
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}", isolated::cgroup()),
         "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],
         "makeIPTablesUtilChains": false,

@@ -56,7 +56,11 @@ fn it_is_one_static_program_run_by_nobody_in_particular() {
     let image = Unpacked::new(&Image::built().tar());
     let names: BTreeSet<_> =
         fs::read_dir(image.files()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, BTreeSet::from(["LICENSE".into(), "touchseal-operator".into()]), "no shell, no library");
+    assert_eq!(
+        names,
+        BTreeSet::from(["LICENSE".into(), "touchseal-operator".into()]),
+        "no shell, no library"
+    );
     let config = &image.config["config"];
     assert_eq!(config["User"], "65532:65532");
     assert_eq!(config["Entrypoint"], json!(["/touchseal-operator"]));
@@ -86,7 +90,8 @@ fn it_says_what_it_is() {
 #[test]
 fn it_is_small() {
     let image = Unpacked::new(&Image::built().tar());
-    let sizes = image.manifest["layers"].as_array().unwrap().iter().map(|layer| layer["size"].as_u64().unwrap());
+    let sizes =
+        image.manifest["layers"].as_array().unwrap().iter().map(|layer| layer["size"].as_u64().unwrap());
     let size: u64 = sizes.sum();
     println!("the image is {:.1} MiB compressed", size as f64 / 1_048_576.0);
     assert!(size > 1024 * 1024, "hardly anything is in it");
@@ -119,7 +124,8 @@ fn the_program_knows_no_folder_of_the_machine_that_built_it() {
     let holds = |text: &str| memchr::memmem::find(&program, text.as_bytes()).is_some();
     assert!(holds("/cargo/registry/"), "the search finds nothing at all");
     let root = repository().canonicalize().unwrap();
-    let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
+    let cargo =
+        std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
     for folder in [root.to_str().unwrap(), &cargo, "/.rustup/"] {
         assert!(!holds(folder), "{folder} is in the program");
     }
@@ -129,8 +135,12 @@ fn the_program_knows_no_folder_of_the_machine_that_built_it() {
 fn its_list_of_parts_is_what_cargo_builds_it_from() {
     let sbom: Value = serde_json::from_slice(&fs::read(Image::built().sbom()).unwrap()).unwrap();
     assert_eq!((&sbom["bomFormat"], &sbom["specVersion"]), (&json!("CycloneDX"), &json!("1.5")));
-    let named = |part: &Value| format!("{} v{}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap());
-    assert_eq!(named(&sbom["metadata"]["component"]), concat!("touchseal-controller v", env!("CARGO_PKG_VERSION")));
+    let named =
+        |part: &Value| format!("{} v{}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap());
+    assert_eq!(
+        named(&sbom["metadata"]["component"]),
+        concat!("touchseal-controller v", env!("CARGO_PKG_VERSION"))
+    );
     let listed: BTreeSet<String> = sbom["components"].as_array().unwrap().iter().map(named).collect();
 
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);

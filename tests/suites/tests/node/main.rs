@@ -21,7 +21,8 @@ fn on_a_real_node() {
         assert!(std::env::var_os("CI").is_none(), "this machine cannot run a node: {obstacle}");
         // Not captured: nobody should take this for a pass.
         let banner = "=".repeat(100);
-        let words = format!("\n{banner}\nNOT TESTED: nothing ran on a real node, for {obstacle}\n{banner}\n\n");
+        let words =
+            format!("\n{banner}\nNOT TESTED: nothing ran on a real node, for {obstacle}\n{banner}\n\n");
         return std::io::stderr().write_all(words.as_bytes()).unwrap();
     }
     // Built out here: inside there is no network to fetch crates from.

@@ -74,7 +74,8 @@ fn killed_one_replica_is_helped_by_the_other_and_both_need_a_holder() {
         eventually(DEADLINE, "two requests", || {
             let requests = world.cluster.get(&["unsealrequests", "-A"]).unwrap();
             let requests = requests["items"].as_array().unwrap();
-            let asks = |r: &&serde_json::Value| r["spec"]["keyring"] == KEYRING && r["status"]["proof"].is_string();
+            let asks =
+                |r: &&serde_json::Value| r["spec"]["keyring"] == KEYRING && r["status"]["proof"].is_string();
             requests.iter().filter(asks).count() == 2
         })
         .unwrap();

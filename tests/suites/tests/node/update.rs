@@ -2,13 +2,7 @@
 
 use touchseal_suites::image;
 
-use crate::world::{App, KEYRING, NEXT, SYSTEM, Use, World, on_the_node};
-
-fn update_to(world: &World, image: &str) {
-    let deployment = "deployment/touchseal-operator";
-    world.kubectl(&["set", "image", deployment, &format!("operator={image}"), "-n", SYSTEM]);
-    world.kubectl(&["rollout", "status", deployment, "-n", SYSTEM, "--timeout=60s"]);
-}
+use crate::world::{App, KEYRING, NEXT, Use, on_the_node};
 
 #[test]
 #[ignore = "run by on_a_real_node"]
@@ -21,14 +15,16 @@ fn an_update_of_the_operator_needs_no_holder() {
         let (before, operations) = (files.run(), world.operations());
         let last_unseal = world.cluster.get(&["keyring", KEYRING]).unwrap()["status"]["lastUnseal"].clone();
 
-        for (image, password) in [(NEXT, "second"), (image::NAME, "third")] {
+        for (tag, password) in [(NEXT, "second"), (image::TAG, "third")] {
             let old: Vec<_> = world.operators().iter().map(|pod| pod["metadata"]["uid"].clone()).collect();
-            update_to(world, image);
+            world.helm(&["upgrade", "--reuse-values", "--set", &format!("image.tag={tag}")]);
             world.wait_for_replicas(2);
             let new = world.operators();
             assert_eq!(new.len(), 2);
+            let image = format!("{}:{tag}", image::REPOSITORY);
             for pod in &new {
-                assert!(!old.contains(&pod["metadata"]["uid"]) && pod["spec"]["containers"][0]["image"] == image);
+                assert!(!old.contains(&pod["metadata"]["uid"]), "an old one is left");
+                assert_eq!(pod["spec"]["containers"][0]["image"], image.as_str());
             }
             world.apply_password(namespace, password);
             files.wait_for(password);

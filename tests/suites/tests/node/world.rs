@@ -12,15 +12,16 @@ use touchseal_rig::cluster::{Cluster, Options, Reach};
 use touchseal_rig::node::{BUSYBOX_IMAGE, Node, isolated};
 use touchseal_rig::poll::eventually;
 use touchseal_softkey::SoftKey;
+use touchseal_suites::chart::{self, RELEASE, Release};
 use touchseal_suites::cli::{PIN, Said};
 use touchseal_suites::image::{self, Image};
-use touchseal_suites::world::{condition, repository};
+use touchseal_suites::world::condition;
 use touchseal_suites::{DEADLINE, Laptop, Sops};
 
 pub const SYSTEM: &str = "touchseal-system";
 pub const KEYRING: &str = "prod";
-/// The same image by another name: what an update is to a Deployment.
-pub const NEXT: &str = "localhost/touchseal-operator:next";
+/// The same image by another tag: what an update is to a Deployment.
+pub const NEXT: &str = "next";
 
 static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| Mutex::new(World::start()));
 
@@ -58,8 +59,9 @@ impl World {
         let cluster = Cluster::start_with(Options { reach: Reach::Pods, ..Options::default() }).unwrap();
         let node = Node::start(&cluster).unwrap();
         let tar = Image::built().tar();
-        node.import(&tar, image::NAME).unwrap();
-        node.import(&tar, NEXT).unwrap();
+        for tag in [image::TAG, NEXT] {
+            node.import(&tar, &format!("{}:{tag}", image::REPOSITORY)).unwrap();
+        }
         println!("a cluster with a node: {:.1?}", started.elapsed());
 
         let laptop = Laptop::new(&cluster.admin_kubeconfig());
@@ -73,22 +75,27 @@ impl World {
         world
     }
 
-    /// As the README says.
+    /// As the README says, on a node that pulls nothing and whose kubelet is quick.
     fn install(&self) {
-        let root = repository().canonicalize().unwrap();
-        let crds = root.join("crds");
-        self.kubectl(&["apply", "--server-side", "-f", crds.to_str().unwrap()]);
-        let raw = self.kubectl(&["kustomize", root.join("charts/raw").to_str().unwrap()]);
-        self.cluster.apply(&self.adapted(&raw, image::NAME)).unwrap();
+        self.cluster.namespace(SYSTEM).unwrap();
+        let strict = "pod-security.kubernetes.io/enforce=restricted";
+        self.kubectl(&["label", "namespace", SYSTEM, strict]);
+        let repository = format!("image.repository={}", image::REPOSITORY);
+        self.helm(&[
+            "install",
+            "--set=image.pullPolicy=Never",
+            "--set",
+            &repository,
+            "--set=mountRefresh=3s",
+        ]);
     }
 
-    fn adapted(&self, manifests: &str, image: &str) -> String {
-        manifests
-            .replace("image: touchseal-operator:0.1.0", &format!("image: {image}"))
-            .replace(
-                "imagePullPolicy: IfNotPresent",
-                "imagePullPolicy: Never\n        args: [--mount-refresh=3s]",
-            )
+    /// `helm install` or `helm upgrade`, until everything is as it shall be.
+    pub fn helm(&self, command: &[&str]) {
+        let folder = chart::folder();
+        let wait = [RELEASE, folder.to_str().unwrap(), "--wait", "--timeout=60s"];
+        let release = Release { name: RELEASE, namespace: SYSTEM, cluster: &self.cluster };
+        release.done(&[command, &wait].concat());
     }
 
     /// Unseals by the command line, as a person does, if a replica is sealed.

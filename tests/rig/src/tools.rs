@@ -29,13 +29,13 @@ pub enum Tool {
 }
 
 impl Tool {
+    /// All that every machine has; containerd comes from Debian, and what needs it says so where there is none.
     pub const ALL: &[Self] = &[
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
         Self::KubeScheduler,
         Self::Kubelet,
-        Self::Containerd,
         Self::Kubectl,
         Self::Helm,
         Self::MonitoringCrds,

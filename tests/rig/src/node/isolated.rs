@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::{env, fs, io};
 
 use crate::process;
+use crate::tools::Tool;
 
 /// Set inside.
 const INSIDE: &str = "TOUCHSEAL_RIG_ISOLATED";
@@ -47,6 +48,9 @@ pub fn inside() -> bool {
 pub fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("containerd and kubelet need root, and this is another user".into());
+    }
+    if let Err(missing) = Tool::Containerd.path() {
+        return Some(missing.to_string());
     }
     let overlay = fs::read_to_string("/proc/filesystems").is_ok_and(|all| all.contains("\toverlay\n"));
     if !overlay {

@@ -17,7 +17,7 @@ fn an_update_of_the_operator_needs_no_holder() {
 
         for (tag, password) in [(NEXT, "second"), (image::TAG, "third")] {
             let old: Vec<_> = world.operators().iter().map(|pod| pod["metadata"]["uid"].clone()).collect();
-            world.helm(&["upgrade", "--reuse-values", "--set", &format!("image.tag={tag}")]);
+            world.helm(&["upgrade", "--reset-then-reuse-values", "--set", &format!("image.tag={tag}")]);
             world.wait_for_replicas(2);
             let new = world.operators();
             assert_eq!(new.len(), 2);

@@ -10,6 +10,7 @@
 #                            any folder as an image in OCI's layout; prints its digest
 #
 #   IMAGE_TARGET             what to compile for; default: this machine, static
+#   IMAGE_REVISION           what it was built from; default: the commit
 #   SOURCE_DATE_EPOCH        the date of everything in the image; default: that of the commit
 set -euo pipefail
 
@@ -17,7 +18,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TARGET=${IMAGE_TARGET:-$(uname -m)-unknown-linux-gnu}
 BUILT=${CARGO_TARGET_DIR:-$ROOT/target}
 VERSION=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
-REVISION=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)
+REVISION=${IMAGE_REVISION:-$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)}
 EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$ROOT" log -1 --format=%ct 2>/dev/null || echo 0)}
 NAME=localhost/touchseal-operator:$VERSION
 

@@ -93,10 +93,10 @@ pack() {
 # What is committed, built from nothing in another folder.
 reproduce() {
     local copy first second
+    git -C "$ROOT" diff --quiet HEAD || { echo "image: commit first, another folder gets what is committed" >&2 && exit 1; }
     build
     first=$(cat "$BUILT/image/digest")
     copy=$(mktemp -d /var/tmp/another-place.XXXXXX)
-    git -C "$ROOT" worktree list >/dev/null
     git clone --quiet "$ROOT" "$copy/clone"
     ln -s "$ROOT/.cache" "$copy/clone/.cache"
     CARGO_TARGET_DIR=$copy/built "$copy/clone/operator/image/image.sh"

@@ -2,6 +2,7 @@
 //! applications mount the Secrets. It needs root. Where it cannot run it says so, and in CI that is a failure.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod app;
 mod installed;
 mod mounted;
 mod outages;

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 use touchseal_suites::world::condition;
 
-use crate::world::{App, Use, on_the_node};
+use crate::app::{App, Use};
+use crate::world::on_the_node;
 
 fn counts(object: &Value, current: i64, stale: i64) -> bool {
     let counts = &object["status"]["consumers"];

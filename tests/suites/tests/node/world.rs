@@ -1,15 +1,13 @@
 //! One node with Touchseal installed on it, and a laptop with the YubiKey (a software one: test equipment), for all tests
 //! of this program in turn.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use touchseal_rig::cluster::{Cluster, Options, Reach};
-use touchseal_rig::node::{BUSYBOX_IMAGE, Node, isolated};
+use touchseal_rig::node::{Node, isolated};
 use touchseal_rig::poll::eventually;
 use touchseal_softkey::SoftKey;
 use touchseal_suites::chart::{self, RELEASE, Release};
@@ -185,128 +183,5 @@ impl World {
             format!("--- kubectl {} ---\n{}", arguments.join(" "), String::from_utf8_lossy(&text))
         });
         [said.join("\n"), self.node.log_tails()].join("\n")
-    }
-}
-
-/// How an application uses the Secret `app`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// Files of a volume.
-    Files,
-    /// One of these files, mounted by itself.
-    SubPath,
-    /// A variable.
-    Env,
-}
-
-impl Use {
-    pub fn name(self) -> &'static str {
-        match self {
-            Use::Files => "files",
-            Use::SubPath => "sub-path",
-            Use::Env => "env",
-        }
-    }
-
-    /// A Deployment of an application that answers with its password, as it holds it, on port 8080.
-    pub fn deployment(self, namespace: &str) -> Value {
-        const SERVE: &str = "exec /bin/busybox httpd -f -p 8080 -h /www";
-        let read = "/bin/busybox mkdir /www && /bin/busybox printf %s \"$PASSWORD\" >/www/password";
-        let (script, more) = match self {
-            Use::Files => {
-                (SERVE.to_owned(), json!({ "volumeMounts": [{ "name": "secret", "mountPath": "/www" }] }))
-            }
-            Use::SubPath => (
-                SERVE.to_owned(),
-                json!({ "volumeMounts": [{ "name": "secret", "mountPath": "/www/password", "subPath": "password" }] }),
-            ),
-            Use::Env => (
-                format!("{read} && {SERVE}"),
-                json!({ "env": [{ "name": "PASSWORD", "valueFrom": { "secretKeyRef": { "name": "app", "key": "password" } } }] }),
-            ),
-        };
-        let mut container = more;
-        container["name"] = json!("main");
-        container["image"] = json!(BUSYBOX_IMAGE);
-        container["imagePullPolicy"] = json!("Never");
-        container["command"] = json!(["/bin/busybox", "sh", "-c", script]);
-        let mut pod = json!({ "terminationGracePeriodSeconds": 0, "containers": [container] });
-        if self != Use::Env {
-            pod["volumes"] = json!([{ "name": "secret", "secret": { "secretName": "app" } }]);
-        }
-        let labels = json!({ "app": self.name() });
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": { "name": self.name(), "namespace": namespace },
-            "spec": {
-                "selector": { "matchLabels": labels },
-                "template": { "metadata": { "labels": labels }, "spec": pod },
-            },
-        })
-    }
-}
-
-/// The one pod of an application.
-pub struct App<'w> {
-    world: &'w World,
-    namespace: &'w str,
-    how: Use,
-}
-
-impl<'w> App<'w> {
-    /// Deploys it and waits until it answers.
-    pub fn deploy(world: &'w World, namespace: &'w str, how: Use) -> App<'w> {
-        world.cluster.apply(&how.deployment(namespace).to_string()).unwrap();
-        App { world, namespace, how }
-    }
-
-    /// Its pod, once there is one and no other.
-    pub fn pod(&self) -> Value {
-        let label = format!("app={}", self.how.name());
-        eventually(DEADLINE, &format!("the one pod of {}", self.how.name()), || {
-            let list = self.world.cluster.get(&["pods", "-n", self.namespace, "-l", &label]).unwrap();
-            let pods = list["items"].as_array().unwrap();
-            match &pods[..] {
-                [pod] if pod["status"]["podIP"].is_string() => Ok(pod.clone()),
-                others => Err(format!("{} pods", others.len())),
-            }
-        })
-        .unwrap()
-    }
-
-    /// What the application answers, if it does.
-    pub fn answer(&self) -> Option<String> {
-        let pod = self.pod();
-        let address = format!("{}:8080", pod["status"]["podIP"].as_str()?);
-        let mut stream = TcpStream::connect_timeout(&address.parse().ok()?, Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(b"GET /password HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.contains(" 200 ").then(|| body.to_owned())
-    }
-
-    /// Waits until it answers with this password.
-    pub fn wait_for(&self, password: &str) {
-        eventually(DEADLINE, &format!("{} to hold {password}", self.how.name()), || {
-            let answer = self.answer();
-            if answer.as_deref() == Some(password) { Ok(()) } else { Err(format!("{answer:?}")) }
-        })
-        .unwrap();
-    }
-
-    /// What is another after a restart: pod, container and time of start.
-    pub fn run(&self) -> String {
-        let pod = self.pod();
-        let container = &pod["status"]["containerStatuses"][0];
-        format!("{} {} {}", pod["metadata"]["uid"], container["containerID"], container["restartCount"])
-    }
-
-    /// Restarts it as people do.
-    pub fn restart(&self) {
-        let deployment = format!("deployment/{}", self.how.name());
-        self.world.kubectl(&["rollout", "restart", &deployment, "-n", self.namespace]);
-        self.world.kubectl(&["rollout", "status", &deployment, "-n", self.namespace, "--timeout=50s"]);
     }
 }

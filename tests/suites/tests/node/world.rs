@@ -121,7 +121,7 @@ impl World {
 
     /// How often the YubiKey's private key was used so far.
     pub fn operations(&self) -> u64 {
-        u64::from(self.key.counters().private_key_operations)
+        self.key.counters().private_key_operations
     }
 
     /// The operator's pods that are not on their way out.

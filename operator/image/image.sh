@@ -13,6 +13,7 @@
 #   IMAGE_REVISION           what it was built from; default: the commit
 #   SOURCE_DATE_EPOCH        the date of everything in the image; default: that of the commit
 set -euo pipefail
+shopt -s inherit_errexit
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TARGET=${IMAGE_TARGET:-$(uname -m)-unknown-linux-gnu}
@@ -21,6 +22,8 @@ VERSION=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$ROO
 REVISION=${IMAGE_REVISION:-$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)}
 EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$ROOT" log -1 --format=%ct 2>/dev/null || echo 0)}
 NAME=localhost/touchseal-operator:$VERSION
+WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/touchseal-image.XXXXXX")
+trap 'rm -rf "$WORK"' EXIT
 
 main() {
     local command=${1:-build}
@@ -43,13 +46,12 @@ build() {
 
 # The operator's image around a program: image PROGRAM TAR
 image() {
-    local folder
-    folder=$(mktemp -d)
-    install -m 755 "$1" "$folder/touchseal-operator"
-    install -m 644 "$ROOT/LICENSE" "$folder/LICENSE"
-    pack "$ROOT/operator/image/Containerfile" "$2" "$NAME" "$folder" \
-        --arch "$(case $TARGET in aarch64*) echo arm64 ;; *) echo amd64 ;; esac)" --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION"
-    rm -r "$folder"
+    mkdir "$WORK/files"
+    install -m 755 "$1" "$WORK/files/touchseal-operator"
+    install -m 644 "$ROOT/LICENSE" "$WORK/files/LICENSE"
+    pack "$ROOT/operator/image/Containerfile" "$2" "$NAME" "$WORK/files" \
+        --arch "$(case $TARGET in aarch64*) echo arm64 ;; *) echo amd64 ;; esac)" \
+        --build-arg "VERSION=$VERSION" --build-arg "REVISION=$REVISION"
 }
 
 # No path of this machine gets into the program: neither into messages of panics nor into those of C.
@@ -68,26 +70,22 @@ compile() {
 
 # cargo-cyclonedx writes beside every manifest of the workspace, so it works on a copy.
 sbom() {
-    local copy
-    copy=$(mktemp -d)
-    sources "$copy"
+    mkdir "$WORK/sources"
+    tar -C "$ROOT" --exclude=target -c Cargo.toml Cargo.lock crds operator tests | tar -C "$WORK/sources" -x
     PATH="$ROOT/.cache/tools/bin:$PATH" SOURCE_DATE_EPOCH=$EPOCH \
-        cargo cyclonedx --quiet --manifest-path "$copy/operator/controller/Cargo.toml" --target "$TARGET" \
+        cargo cyclonedx --quiet --manifest-path "$WORK/sources/operator/controller/Cargo.toml" --target "$TARGET" \
         --format json --spec-version 1.5 --override-filename sbom
-    sed "s|$copy|/touchseal|g" "$copy/operator/controller/sbom.json" >"$1"
-    rm -r "$copy"
+    sed "s|$WORK/sources|/touchseal|g" "$WORK/sources/operator/controller/sbom.json" >"$1"
 }
 
 pack() {
-    local containerfile=$1 tar=$2 name=$3 folder=$4 store
+    local containerfile=$1 tar=$2 name=$3 folder=$4 store=$WORK/store
     shift 4
-    store=$(mktemp -d)
     local buildah=(buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs)
     rm -f "$tar"
     "${buildah[@]}" bud --quiet --isolation chroot --timestamp "$EPOCH" --file "$containerfile" --tag "$name" "$@" "$folder" >/dev/null
     "${buildah[@]}" push --quiet --format oci --digestfile "$store/digest" "$name" "oci-archive:$tar:$name"
     cat "$store/digest"
-    rm -rf "$store"
 }
 
 # What is committed, built from nothing in another folder.
@@ -96,19 +94,13 @@ reproduce() {
     git -C "$ROOT" diff --quiet HEAD || { echo "image: commit first, another folder gets what is committed" >&2 && exit 1; }
     build
     first=$(cat "$BUILT/image/digest")
-    copy=$(mktemp -d /var/tmp/another-place.XXXXXX)
+    copy=$WORK/another-place
     git clone --quiet "$ROOT" "$copy/clone"
     ln -s "$ROOT/.cache" "$copy/clone/.cache"
     CARGO_TARGET_DIR=$copy/built "$copy/clone/operator/image/image.sh"
     second=$(cat "$copy/built/image/digest")
-    rm -rf "$copy"
     [[ $first == "$second" ]] || { echo "image: $first here, $second elsewhere" >&2 && exit 1; }
     echo "image: the same from two folders: $first"
-}
-
-# The workspace without what was built, into the folder $1.
-sources() {
-    tar -C "$ROOT" --exclude=target --exclude=.cache --exclude=.git -c Cargo.toml Cargo.lock crds operator tests | tar -C "$1" -x
 }
 
 main "$@"

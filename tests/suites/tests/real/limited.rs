@@ -10,9 +10,6 @@ use touchseal_suites::pods::{env, mounting, spec};
 use touchseal_suites::world::value;
 use touchseal_suites::{Apps, DEADLINE, SoftHolder, World};
 
-/// The name of the operator's roles and bindings.
-const NAME: &str = "touchseal-operator";
-
 /// A world whose operator is limited to these namespaces, with rights in them, and unsealed. Those whose names end in `-later`
 /// are left to be made.
 fn limited(test: &str, namespaces: &[&str]) -> Apps {
@@ -29,70 +26,23 @@ fn limited(test: &str, namespaces: &[&str]) -> Apps {
     Apps { operator, keyring, recipient, world }
 }
 
-/// Exchanges the rights that every world's operator has for those of a limited one. This is the one place that knows how they
-/// are made.
+/// Exchanges the rights that every world's operator has for those of a limited one, as the chart has them.
 fn install(world: &World, namespaces: &[&str], there: &[&str]) {
-    let delete = |what: &[&str]| world.cluster.kubectl_stdout(&[&["delete"], what].concat()).unwrap();
-    delete(&["clusterrolebinding", NAME]);
-    delete(&["clusterrole", NAME]);
-    let cluster_wide = json!([
-        rule("touchseal.dev", &["keyrings"], &["get", "list", "watch"]),
-        rule("touchseal.dev", &["incidents"], &["list", "watch"]),
-        rule("touchseal.dev", &["keyrings/status", "incidents/status"], &["patch"]),
-        rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
-        // Each by its name: when it comes and goes.
-        { "apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"], "resourceNames": namespaces },
-    ]);
-    bind(world, None, NAME, &cluster_wide);
-    // Ledger and pins; elsewhere a ClusterRole gives these.
-    let own = json!([rule("", &["configmaps"], &["get", "list", "watch", "create", "update"])]);
-    bind(world, Some(&world.system), "touchseal-operator-limited", &own);
-    // Events about objects that are in no namespace.
-    bind(
-        world,
-        Some("default"),
-        &world.system,
-        &json!([rule("events.k8s.io", &["events"], &["create", "patch"])]),
-    );
-    there.iter().for_each(|namespace| install_in(world, namespace));
+    let setting = format!("watchNamespaces={{{}}}", namespaces.join(","));
+    world.upgrade_where(&[&setting], |object| {
+        let namespace = object["metadata"]["namespace"].as_str();
+        namespace.is_none_or(|name| !namespaces.contains(&name) || there.contains(&name))
+    });
     // Bindings take a moment to count.
-    wait_for_right(world, "secrets", Some(&world.system), false);
-    wait_for_right(world, "configmaps", Some(&world.system), true);
+    wait_for_right(world, "secrets", None, false);
+    there.iter().for_each(|namespace| wait_for_right(world, "secrets", Some(namespace), true));
 }
 
-/// What the operator needs in each namespace.
+/// What the operator needs in a namespace that came later.
 fn install_in(world: &World, namespace: &str) {
-    let rules = json!([
-        rule("touchseal.dev", &["encryptedsecrets"], &["list", "watch"]),
-        rule("touchseal.dev", &["encryptedsecrets/status"], &["patch"]),
-        rule("touchseal.dev", &["recipients"], &["list", "watch", "create", "patch"]),
-        rule("", &["secrets", "configmaps"], &["get", "list", "watch", "create", "patch", "delete"]),
-        rule("", &["pods"], &["list", "watch"]),
-        rule("", &["replicationcontrollers"], &["list"]),
-        rule("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"], &["list"]),
-        rule("batch", &["jobs", "cronjobs"], &["list"]),
-        rule("events.k8s.io", &["events"], &["create", "patch"]),
-    ]);
-    bind(world, Some(namespace), NAME, &rules);
+    let setting = format!("watchNamespaces={{{namespace}}}");
+    world.upgrade_where(&[&setting], |object| object["metadata"]["namespace"] == namespace);
     wait_for_right(world, "secrets", Some(namespace), true);
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> Value {
-    json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
-}
-
-/// Makes a role and binds the operator to it.
-fn bind(world: &World, namespace: Option<&str>, name: &str, rules: &Value) {
-    let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
-    let metadata = json!({ "name": name, "namespace": namespace });
-    let api = "rbac.authorization.k8s.io";
-    let manifests = [
-        json!({ "apiVersion": format!("{api}/v1"), "kind": kind, "metadata": metadata, "rules": rules }),
-        json!({ "apiVersion": format!("{api}/v1"), "kind": format!("{kind}Binding"), "metadata": metadata,
-            "roleRef": { "apiGroup": api, "kind": kind, "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": "touchseal-operator", "namespace": world.system }] }),
-    ];
-    manifests.iter().for_each(|manifest| world.cluster.apply(&manifest.to_string()).unwrap());
 }
 
 /// Waits until the API server lets the operator list a resource, or does not any more.
@@ -245,7 +195,7 @@ fn it_serves_its_namespaces_and_asks_for_nothing_elsewhere() {
     // Nobody asked for more, and nothing was refused; also not while one of the namespaces is not there.
     assert_eq!(complaints(&apps, &served), Vec::<String>::new());
     let object = apps.cluster.get(&["encryptedsecret", "app", "-n", elsewhere]).unwrap();
-    assert_eq!(object["status"], Value::Null, "it is not served");
+    assert_eq!(object["status"], json!({ "observedGeneration": -1 }), "it is not served");
     let made = apps.cluster.get(&["secrets,recipients", "-n", elsewhere]).unwrap();
     assert_eq!(made["items"], json!([]));
 }

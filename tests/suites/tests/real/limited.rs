@@ -35,6 +35,7 @@ fn install(world: &World, namespaces: &[&str], there: &[&str]) {
     });
     // Bindings take a moment to count.
     wait_for_right(world, "secrets", None, false);
+    wait_for_right(world, "configmaps", Some(&world.system), true);
     there.iter().for_each(|namespace| wait_for_right(world, "secrets", Some(namespace), true));
 }
 

@@ -14,7 +14,8 @@ use touchseal_keyring::proof::Operator;
 
 const AREA: &str = "cluster";
 const REQUESTS: &str = "operator";
-const KINDS: [&str; 5] = ["encryptedsecrets", "incidents", "keyrings", "recipients", "unsealrequests"];
+const KINDS: [&str; 6] =
+    ["encryptedsecrets", "enrolments", "incidents", "keyrings", "recipients", "unsealrequests"];
 
 /// All findings about the cluster. Without an answer to the first question the others are not asked.
 pub fn checks(global: &Global, account: Operator<'_>) -> Vec<Check> {

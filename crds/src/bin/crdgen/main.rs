@@ -1,5 +1,7 @@
-//! Writes `crds/*.yaml` and the chart's copies of them from the Rust types; `--check` only compares and fails when a file
-//! is stale, missing, or nobody's.
+//! Writes `crds/*.yaml`, the chart's copies of them and the reference page from the Rust types; `--check` only compares and
+//! fails when a file is stale, missing, or nobody's.
+
+mod reference;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,6 +11,7 @@ const HEADER: &str =
     "# Generated from crds/src by `cargo run -p touchseal-crds --bin crdgen`. Do not edit.\n";
 /// From the root. Helm reads no file outside its chart, and not everything that fetches charts follows links.
 const FOLDERS: [&str; 2] = ["crds", "charts/touchseal/files/crds"];
+const REFERENCE: &str = "docs/reference.md";
 
 fn main() -> ExitCode {
     let check = env::args().any(|arg| arg == "--check");
@@ -28,25 +31,31 @@ fn main() -> ExitCode {
 /// Paths of the files that differ from the types (in check mode nothing is written).
 fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
     let mut stale = Vec::new();
-    let definitions = touchseal_crds::all();
-    for folder in FOLDERS {
-        for (name, crd) in &definitions {
-            let yaml = serde_norway::to_string(crd).map_err(io::Error::other)?;
-            // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
-            let yaml =
-                yaml.replace("format: uint32", "format: int64").replace("format: uint8", "format: int32");
-            let wanted = format!("{HEADER}{yaml}");
-            let path = root.join(folder).join(name);
-            if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
-                continue;
-            }
-            if check {
-                stale.push(format!("{folder}/{name}"));
-            } else {
-                fs::write(&path, wanted)?;
-                println!("wrote {folder}/{name}");
-            }
+    let mut keep = |name: String, wanted: &str| -> io::Result<()> {
+        let path = root.join(&name);
+        if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
+            return Ok(());
         }
+        if check {
+            stale.push(name);
+        } else {
+            fs::write(&path, wanted)?;
+            println!("wrote {name}");
+        }
+        Ok(())
+    };
+    let definitions = touchseal_crds::all();
+    for (name, crd) in &definitions {
+        let yaml = serde_norway::to_string(crd).map_err(io::Error::other)?;
+        // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
+        let yaml = yaml.replace("format: uint32", "format: int64").replace("format: uint8", "format: int32");
+        for folder in FOLDERS {
+            keep(format!("{folder}/{name}"), &format!("{HEADER}{yaml}"))?;
+        }
+    }
+    let schemas: Result<Vec<_>, _> = definitions.iter().map(|(_, crd)| serde_json::to_value(crd)).collect();
+    keep(REFERENCE.to_owned(), &reference::page(&schemas?))?;
+    for folder in FOLDERS {
         for entry in fs::read_dir(root.join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.ends_with(".yaml") && definitions.iter().all(|(known, _)| *known != name) {

@@ -156,7 +156,7 @@ fn every_page_is_in_the_list_of_pages() {
 #[test]
 fn every_page_with_commands_is_followed_by_a_test() {
     let tests: String = files(&["tests/suites/tests/real"], "rs").into_values().collect();
-    let mut names: Vec<String> = files(&["docs"], "md").into_keys().collect();
+    let mut names: Vec<String> = files(&["docs", "crds"], "md").into_keys().collect();
     names.push("README.md".to_owned());
     let mut followed = 0;
     for name in names {
@@ -164,7 +164,10 @@ fn every_page_with_commands_is_followed_by_a_test() {
         let runs = fs::read_to_string(root().join(&name)).unwrap().contains("\n<!-- run");
         if runs {
             followed += 1;
-            assert!(tests.contains(&format!("\"{name}\"")), "{name}: no test in tests/suites/tests/real follows it");
+            assert!(
+                tests.contains(&format!("\"{name}\"")),
+                "{name}: no test in tests/suites/tests/real follows it"
+            );
         }
     }
     assert!(followed > 5, "hardly any page has commands");
@@ -204,6 +207,10 @@ fn every_threat_that_nothing_stops_is_told_to_readers() {
         .collect();
     assert!(threats.len() >= 3, "{threats:?}");
     nothing(
-        threats.into_iter().filter(|threat| !told.contains(&format!("- **{threat}.**"))).map(str::to_owned).collect(),
+        threats
+            .into_iter()
+            .filter(|threat| !told.contains(&format!("- **{threat}.**")))
+            .map(str::to_owned)
+            .collect(),
     );
 }

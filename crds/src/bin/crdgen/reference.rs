@@ -116,6 +116,7 @@ fn limits(field: &Value, inner: &Value, required: bool) -> Vec<String> {
     let bound = |of: &Value, name: &str| of[name].as_f64().filter(|bound| *bound != 0.0);
     let span = |of: &Value, least: &str, most: &str| match (bound(of, least), bound(of, most)) {
         (None, Some(most)) => Some(format!("at most {most}")),
+        (Some(least), Some(most)) if least == most => Some(format!("{most}")),
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),
         (Some(least), None) => Some(format!("at least {least}")),
         (None, None) => None,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use touchseal_rig::tools::Tool;
 use touchseal_suites::chart::{self, Release};
 use touchseal_suites::cli::PIN;
-use touchseal_suites::world::{repository, value};
+use touchseal_suites::world::{condition, repository, value};
 use touchseal_suites::{Laptop, Operator, Page, Reading, World};
 
 /// What an editor does in the hands of a reader: adds their age key to the creation rules, changes the password elsewhere.
@@ -143,7 +143,31 @@ fn the_ceremony_can_be_followed() {
     world.requests(1);
     let before = alice.counters().private_key_operations;
     Reading::at(&laptop).follow(&Page::of("docs/ceremony.md"));
-    assert_eq!(alice.counters().private_key_operations, before + 1, "one operation, and none where nobody asks");
+    assert_eq!(
+        alice.counters().private_key_operations,
+        before + 1,
+        "one operation, and none where nobody asks"
+    );
+}
+
+/// The pages of the kinds show commands, too: on a cluster that serves `app`, which is the namespace they are typed in.
+#[test]
+fn the_pages_of_the_kinds_can_be_followed() {
+    let mut world = World::documented();
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let _alice = laptop.key(0, 4_711);
+    let _operator = world.operator();
+    served(&world, &laptop, "prod");
+    let kubeconfig = laptop.folder().join("kubeconfig");
+    fs::copy(world.cluster.admin_kubeconfig(), &kubeconfig).unwrap();
+    let kubeconfig = kubeconfig.to_str().unwrap();
+    let namespace = ["config", "set-context", "--current", "--namespace=shop", "--kubeconfig", kubeconfig];
+    world.cluster.kubectl_stdout(&namespace).unwrap();
+    for page in ["crds/encryptedsecret.md", "crds/incident.md"] {
+        Reading::at(&laptop).with("KUBECONFIG", kubeconfig).follow(&Page::of(page));
+    }
+    let incident = world.cluster.get(&["incident", "ci-leak"]).unwrap();
+    assert_eq!(condition(&incident, "Closed")["reason"], "AllSafe");
 }
 
 #[test]
@@ -181,12 +205,13 @@ fn a_yubikey_is_left_in_a_node() {
     let _alice = laptop.key(0, 4_711);
     served(&world, &laptop, "edge");
     let _edge = laptop.key(1, 12_345_678);
-    Reading::at(&laptop)
-        .answer("PIN of the node's YubiKey", PIN)
-        .follow_with(&Page::of("docs/edge.md"), |act| match act {
+    Reading::at(&laptop).answer("PIN of the node's YubiKey", PIN).follow_with(
+        &Page::of("docs/edge.md"),
+        |act| match act {
             "the YubiKey is plugged into the node" => laptop.reader.pull(1).unwrap(),
             other => panic!("nobody does {other:?}"),
-        });
+        },
+    );
     let kept = world.cluster.get(&["secret", "node-key-pin", "-n=touchseal-node-key"]).unwrap();
     assert_eq!(value(&kept, "pin").unwrap(), PIN.as_bytes());
     let deployments = world.cluster.get(&["deployments", "-n=touchseal-node-key"]).unwrap();

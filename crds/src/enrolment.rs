@@ -40,11 +40,11 @@ pub struct EnrolmentSpec {
     pub revision: i64,
     /// The new holder, as in a manifest.
     pub holder: Holder,
-    /// Who asks: their user name, as the API server knows it. Shipped policies refuse another.
-    #[schemars(length(min = 1, max = 253))]
+    /// Who asks: their user name, as the API server knows it. Shipped policies refuse another, and any ServiceAccount.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]+$"))]
     pub requested_by: String,
     /// Why, for those who read Events and logs later.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]+$"))]
     pub reason: String,
     /// `status.challenge`, repeated: so nobody who only writes to git can ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]

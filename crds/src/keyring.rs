@@ -3,7 +3,7 @@
 //! No field of the spec has a default in the schema: the signature covers the spec as its author wrote it, and a value
 //! filled in by the API server would break it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,46 @@ pub enum HandOver {
     Allow,
     /// Each replica needs a holder.
     Deny,
+}
+
+impl KeyringSpec {
+    /// Stands for a spec that this program cannot read: another version's, or one that somebody wrote past the schema. No
+    /// manifest has version 0, so it verifies nowhere.
+    pub fn unreadable() -> KeyringSpec {
+        KeyringSpec {
+            version: 0,
+            id: String::new(),
+            revision: 0,
+            holders: Vec::new(),
+            quorum: None,
+            generations: Vec::new(),
+            hand_over: None,
+            seal_after: None,
+            on_key_removal: None,
+            emergency_enrolment: None,
+            signature: String::new(),
+        }
+    }
+}
+
+/// A Keyring as the API server has it, whatever was written into it: one that cannot be read must neither hide the others of a
+/// list nor a request to seal. What cannot be read of spec or status is [`KeyringSpec::unreadable`] or empty.
+///
+/// # Errors
+/// Its metadata are none, which the API server does not let through.
+pub fn read(object: serde_json::Value) -> Result<Keyring, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Any {
+        metadata: ObjectMeta,
+        #[serde(default)]
+        spec: serde_json::Value,
+        #[serde(default)]
+        status: serde_json::Value,
+    }
+    let any = Any::deserialize(object)?;
+    let spec = serde_json::from_value(any.spec).unwrap_or_else(|_| KeyringSpec::unreadable());
+    let status = serde_json::from_value(any.status).unwrap_or_default();
+    Ok(Keyring { metadata: any.metadata, spec, status })
 }
 
 /// What follows when a YubiKey that is left in a node is pulled; default Keep.
@@ -362,4 +402,34 @@ pub enum ReplicaState {
     Sealed,
     /// It does.
     Unsealed,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_has_a_name_and_annotations_all_the_same() {
+        let spec = json!({ "version": 1, "id": "", "revision": 1, "holders": [], "generations": [], "signature": "s" });
+        let metadata = json!({ "name": "prod", "annotations": { "a": "b" } });
+        let good =
+            read(json!({ "metadata": metadata, "spec": spec, "status": { "fingerprint": "f" } })).unwrap();
+        assert_eq!(
+            (good.spec.signature.as_str(), good.status.unwrap().fingerprint.unwrap().as_str()),
+            ("s", "f")
+        );
+        for (spec, status) in [
+            (json!({ "version": 5_000_000_000_u64 }), json!({ "fingerprint": 1 })),
+            (json!({ "version": 1, "newer": true }), json!(null)),
+            (json!("text"), json!("text")),
+            (json!(null), json!({ "replicas": 1 })),
+        ] {
+            let odd = read(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap();
+            assert_eq!(odd.spec, KeyringSpec::unreadable());
+            assert_eq!(odd.status, None);
+            assert_eq!(odd.metadata.annotations.unwrap()["a"], "b");
+        }
+    }
 }

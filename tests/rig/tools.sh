@@ -2,7 +2,7 @@
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
 #   tools.sh        control plane, kubectl, helm, sops and its library, what Flux and Argo CD judge by, age-plugin-yubikey,
-#                   a browser, and the Debian packages in tests/*/apt-packages.txt
+#                   a browser, Prometheus, and the Debian packages in tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -53,6 +53,10 @@ main() {
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
+        [[ ! -x $STORE/prometheus-$RELEASE/prometheus ]] && system_prometheus || {
+            provide prometheus "$RELEASE" "fetching prometheus (about 20 MB)"
+            link promtool "$STORE/prometheus-$RELEASE/promtool"
+        }
         ;;
     deny)
         if cargo deny --version >/dev/null 2>&1; then return; fi
@@ -134,6 +138,17 @@ SHELL
     sed "s|$home|$1|g" "$1/chromium" >"$1/trial"
     sh "$1/trial" --no-sandbox --disable-gpu --user-data-dir="$1/trial-data" --dump-dom about:blank | grep -q '<html'
     rm -rf "$1/trial" "$1/trial-data"
+}
+
+# The server and promtool, of Debian's package: unpacked, for installed it would run as a service.
+make_prometheus() {
+    [[ -n $(apt-cache madison prometheus 2>/dev/null) ]] || as_root apt-get update -qq
+    (cd "$1" && apt-get download -qq prometheus)
+    dpkg -x "$1"/prometheus_*.deb "$1/root"
+    mv "$1"/root/usr/bin/{prometheus,promtool} "$1"
+    rm -r "$1/root" "$1"/prometheus_*.deb
+    "$1/promtool" --version
+    "$1/prometheus" --version
 }
 
 # Without its version built in, an API server calls itself v0.0.0-master+$Format:%H$, which newer kubectl refuses to parse.
@@ -254,6 +269,20 @@ system_browser() {
     # A fresh machine has no lists of packages yet.
     command -v apt-get >/dev/null || die "please install chromium: the reports are looked at in it"
     return 1
+}
+
+# Debian's packages are not everywhere; a Prometheus may be.
+system_prometheus() {
+    ! apt-cache policy prometheus 2>/dev/null | grep -q 'Candidate: [0-9]' || return 1
+    local name
+    for name in prometheus promtool; do
+        if ! command -v $name >/dev/null; then
+            # A fresh machine has no lists of packages yet.
+            command -v apt-get >/dev/null || die "please install prometheus and promtool: alerts and metrics are tried with them"
+            return 1
+        fi
+        link $name "$(command -v $name)"
+    done
 }
 
 link() {

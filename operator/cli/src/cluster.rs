@@ -15,12 +15,12 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenRe
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use touchseal_crds::unseal_request::{Release, ShareRelease};
-use touchseal_crds::{EncryptedSecret, Keyring, Recipient, UnsealRequest, names};
+use touchseal_crds::{EncryptedSecret, Keyring, Recipient, UnsealRequest, keyring, names};
 
 use crate::args::Global;
 
@@ -69,15 +69,20 @@ impl Cluster {
         }
     }
 
-    /// Every keyring.
+    /// Every keyring. One whose manifest cannot be read hides no other: it is there with one that verifies nowhere.
     pub fn keyrings(&self) -> Result<Vec<Keyring>, ClusterError> {
-        self.list("list keyrings", Api::all(self.client.clone()))
+        let all = self.call("list keyrings", self.any_keyring().list(&ListParams::default()))?;
+        Ok(all.items.into_iter().filter_map(read_keyring).collect())
     }
 
-    /// One keyring.
+    /// One keyring, read as [`Cluster::keyrings`] does.
     pub fn keyring(&self, name: &str) -> Result<Option<Keyring>, ClusterError> {
-        let api: Api<Keyring> = Api::all(self.client.clone());
-        self.call(&format!("get keyring {name}"), api.get_opt(name))
+        let one = self.call(&format!("get keyring {name}"), self.any_keyring().get_opt(name))?;
+        Ok(one.and_then(read_keyring))
+    }
+
+    fn any_keyring(&self) -> Api<DynamicObject> {
+        Api::all_with(self.client.clone(), &ApiResource::erase::<Keyring>(&()))
     }
 
     /// Asks every replica to drop the keyring's keys.
@@ -204,6 +209,10 @@ impl Cluster {
             None => Err(ClusterError::new(operation, Problem::TimedOut(self.timeout))),
         }
     }
+}
+
+fn read_keyring(object: DynamicObject) -> Option<Keyring> {
+    serde_json::to_value(object).ok().and_then(|value| keyring::read(value).ok())
 }
 
 /// `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`, else the pod's ServiceAccount.

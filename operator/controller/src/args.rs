@@ -1,6 +1,7 @@
 //! Command line of `touchseal-operator`. No flag takes a secret.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -20,15 +21,29 @@ pub struct Args {
 
     /// Path of a kubeconfig; default: the in-cluster configuration.
     #[arg(long, env = "KUBECONFIG")]
-    pub kubeconfig: Option<std::path::PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
 
     /// Address of /healthz and /readyz.
     #[arg(long, default_value = "0.0.0.0:8081")]
     pub health_probe_bind_address: SocketAddr,
 
-    /// Address of /metrics.
+    /// Address of /metrics. One that other machines reach needs --metrics-auth.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub metrics_bind_address: SocketAddr,
+
+    /// Who may read /metrics. kubernetes: who sends a Bearer token of somebody that may get the path /metrics (the API server
+    /// is asked), over TLS. none: whoever reaches the address, which is the default on loopback.
+    #[arg(long, value_enum)]
+    pub metrics_auth: Option<MetricsAuth>,
+
+    /// Certificate of /metrics with its chain, PEM; read anew when it changes. Without it a self-signed one is made at each
+    /// start where --metrics-auth asks for TLS.
+    #[arg(long, requires = "metrics_tls_key_file")]
+    pub metrics_tls_cert_file: Option<PathBuf>,
+
+    /// Key of that certificate, PEM.
+    #[arg(long, requires = "metrics_tls_cert_file")]
+    pub metrics_tls_key_file: Option<PathBuf>,
 
     /// Objects worked on at the same time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
@@ -72,6 +87,17 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
+impl Args {
+    /// Words for what is switched on, for the metrics.
+    pub fn features(&self) -> Vec<&'static str> {
+        let all = [
+            (self.leader_elect, "leader-elect"),
+            (self.metrics_auth == Some(MetricsAuth::Kubernetes), "metrics-auth"),
+        ];
+        all.into_iter().filter_map(|(on, word)| on.then_some(word)).collect()
+    }
+}
+
 /// Seconds of a span such as `2m`.
 fn span(text: &str) -> Result<u32, String> {
     let seconds = touchseal_crds::duration::seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
@@ -85,6 +111,15 @@ fn fine_span(text: &str) -> Result<Duration, String> {
         Some(span) => Ok(span),
         None => span(text).map(|seconds| Duration::from_secs(seconds.into())),
     }
+}
+
+/// Who may read /metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricsAuth {
+    /// Whom the API server knows and lets get the path /metrics.
+    Kubernetes,
+    /// Everybody who reaches the address.
+    None,
 }
 
 /// How log lines look.

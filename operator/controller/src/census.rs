@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::Store;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
@@ -18,7 +17,7 @@ use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{EncryptedSecret, Keyring};
 use touchseal_plan::census::Census;
 
-use crate::words;
+use crate::{lax, words};
 
 /// Time from a change to the count: a thousand objects that change together make a handful of writes, and one that is
 /// edited and served within it makes none.
@@ -40,8 +39,8 @@ pub async fn follow(client: Client, objects: Store<EncryptedSecret>, mut news: w
     if objects.wait_until_ready().await.is_err() {
         return;
     }
-    let api: Api<Keyring> = Api::all(client);
-    let mut keyrings = watcher::watcher(api.clone(), watcher::Config::default()).default_backoff().boxed();
+    let api: Api<Keyring> = Api::all(client.clone());
+    let mut keyrings = lax::keyrings(client).boxed();
     let mut known = HashMap::new();
     let mut due: Option<Instant> = None;
     let soon = || Some(Instant::now() + PAUSE);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
@@ -12,17 +12,18 @@ use tower::{BoxError, Service};
 
 use crate::args::Args;
 use crate::clock::{API_SERVER, Clock};
+use crate::telemetry::{Asked, Calls};
 
 /// Longest wait for the head of an answer. Also of a watch's: the API server sends it before the first event.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Longest silence within an answer. The API server sends each watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// A client from a kubeconfig, else from what the pod is given.
+/// A client from a kubeconfig, else from what the pod is given. Its requests are counted.
 ///
 /// # Errors
 /// Says what is wrong with the configuration.
-pub async fn connect(args: &Args) -> Result<Client, String> {
+pub async fn connect(args: &Args, calls: Calls) -> Result<Client, String> {
     let mut config = match &args.kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|e| e.to_string())?;
@@ -36,15 +37,19 @@ pub async fn connect(args: &Args) -> Result<Client, String> {
     config.reset_reader_on_write = true;
     let builder = ClientBuilder::try_from(config).map_err(|e| e.to_string())?;
     Ok(builder
-        .with_layer(&tower::layer::layer_fn(|inner| Answered { inner, within: ANSWER, clock: &API_SERVER }))
+        .with_layer(&tower::layer::layer_fn(move |inner| {
+            let calls = calls.clone();
+            Answered { inner, within: ANSWER, clock: &API_SERVER, calls }
+        }))
         .build())
 }
 
-/// Gives up on a request whose answer does not begin in time, and tells the clock what time it was there.
+/// Gives up on a request whose answer does not begin in time, counts it, and tells the clock what time it was there.
 struct Answered<S> {
     inner: S,
     within: Duration,
     clock: &'static Clock,
+    calls: Calls,
 }
 
 type Request = http::Request<Body>;
@@ -66,10 +71,14 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (sent, clock) = (Timestamp::now(), self.clock);
+        let (sent, began, clock, calls) = (Timestamp::now(), Instant::now(), self.clock, self.calls.clone());
+        let asked = Asked::of(request.method(), request.uri());
         let answer = tokio::time::timeout(self.within, self.inner.call(request));
         Box::pin(async move {
-            let answer = answer.await.map_err(|_| "no answer in time")?.map_err(Into::into)?;
+            let answer =
+                answer.await.map_err(|_| "no answer in time".into()).and_then(|a| a.map_err(Into::into));
+            calls.made(asked, answer.as_ref().ok().map(Response::status), began.elapsed());
+            let answer = answer?;
             clock.heard(answer.headers(), sent);
             Ok(answer)
         })
@@ -86,7 +95,12 @@ mod tests {
     async fn a_server_that_took_a_request_and_says_nothing_is_given_up_on() {
         let silent =
             tower::service_fn(|_: Request| std::future::pending::<Result<Response<()>, Infallible>>());
-        let mut service = Answered { inner: silent, within: Duration::from_millis(20), clock: &API_SERVER };
+        let mut service = Answered {
+            inner: silent,
+            within: Duration::from_millis(20),
+            clock: &API_SERVER,
+            calls: Calls::default(),
+        };
         let error = service.call(Request::new(Body::empty())).await.unwrap_err();
         assert_eq!(error.to_string(), "no answer in time");
     }
@@ -100,7 +114,8 @@ mod tests {
             answer.headers_mut().insert(http::header::DATE, date);
             std::future::ready(Ok::<_, Infallible>(answer))
         });
-        let mut service = Answered { inner: quick, within: Duration::from_secs(5), clock: &CLOCK };
+        let mut service =
+            Answered { inner: quick, within: Duration::from_secs(5), clock: &CLOCK, calls: Calls::default() };
         assert_eq!(service.call(Request::new(Body::empty())).await.unwrap().into_body(), 7);
         assert!(CLOCK.now().to_string().starts_with("1994-11-06T"), "{}", CLOCK.now());
     }

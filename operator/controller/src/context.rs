@@ -59,6 +59,7 @@ impl Context {
         self.pods.forget(object);
         self.rollouts.forget(object);
         self.echoes.forget(object);
+        self.metrics.reconciles.forget(object);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }

@@ -2,16 +2,16 @@
 //! allows it and no holder's YubiKey is left. `touchseal_keyring::enrolment` judges; this asks back, tells the outcome, and
 //! writes every one down.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::watch;
@@ -19,19 +19,23 @@ use tokio::time::Instant;
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{ConditionType, Enrolment, EnrolmentStatus, Keyring, KeyringSpec, Reason};
 use touchseal_keyring::enrolment::{Challenge, Refused, Verdict, judge};
+use touchseal_keyring::manifest::is_holder_name;
 use touchseal_plan::Notice;
 
+use crate::ceremony::Quiet;
 use crate::ceremony::audit::{self, Act};
 use crate::events::Events;
 use crate::keys::Keys;
 use crate::telemetry::Metrics;
-use crate::{clock, words};
+use crate::{clock, lax, words};
 
 /// Time before a status that could not be written is tried again, and between two looks at who has not answered in time.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows every Enrolment of the operator's namespace, for one term.
 pub struct Enrolments {
+    client: Client,
+    namespace: String,
     api: Api<Enrolment>,
     events: Events,
     keys: Arc<Keys>,
@@ -40,6 +44,11 @@ pub struct Enrolments {
     open: HashMap<String, Enrolment>,
     /// What this process asked, by uid. Whatever a status says, only this counts.
     asked: HashMap<String, Challenge>,
+    /// Those that were written down as given: their manifest may have left this process.
+    given: HashSet<String>,
+    /// Those that have had their outcome in this term: the watch may still show them as they were.
+    settled: HashSet<String>,
+    quiet: Quiet,
 }
 
 impl Enrolments {
@@ -51,14 +60,25 @@ impl Enrolments {
         keys: Arc<Keys>,
         metrics: Arc<Metrics>,
     ) -> Enrolments {
-        let api = Api::namespaced(client, namespace);
-        Enrolments { api, events, keys, metrics, open: HashMap::new(), asked: HashMap::new() }
+        let api = Api::namespaced(client.clone(), namespace);
+        Enrolments {
+            client,
+            namespace: namespace.to_owned(),
+            api,
+            events,
+            keys,
+            metrics,
+            open: HashMap::new(),
+            asked: HashMap::new(),
+            given: HashSet::new(),
+            settled: HashSet::new(),
+            quiet: Quiet::default(),
+        }
     }
 
     /// Runs until the term ends. `keys_ticks` ticks whenever a keyring opened or closed.
     pub async fn follow(mut self, mut keys_ticks: watch::Receiver<u64>) {
-        let mut seen =
-            watcher::watcher(self.api.clone(), watcher::Config::default()).default_backoff().boxed();
+        let mut seen = lax::namespaced::<Enrolment>(self.client.clone(), &self.namespace).boxed();
         let mut again: Option<Instant> = None;
         loop {
             tokio::select! {
@@ -83,13 +103,19 @@ impl Enrolments {
             Event::InitDone => {}
             Event::Apply(enrolment) | Event::InitApply(enrolment) => {
                 let uid = enrolment.uid().unwrap_or_default();
-                if is_settled(&enrolment) || enrolment.metadata.deletion_timestamp.is_some() {
+                let over = is_settled(&enrolment) || self.settled.contains(&uid);
+                if over || enrolment.metadata.deletion_timestamp.is_some() {
                     self.forget(&uid);
                 } else {
                     self.open.insert(uid, enrolment);
                 }
             }
-            Event::Delete(enrolment) => self.forget(&enrolment.uid().unwrap_or_default()),
+            Event::Delete(enrolment) => {
+                let uid = enrolment.uid().unwrap_or_default();
+                self.forget(&uid);
+                self.settled.remove(&uid);
+                self.given.remove(&uid);
+            }
         }
     }
 
@@ -126,25 +152,42 @@ impl Enrolments {
                     format!("keyring {keyring} is not unsealed in the replica that leads, or not there");
                 self.tell(enrolment, EnrolmentStatus::default(), Reason::Sealed, &message).await?
             }
-            Some(Verdict::Wait) => false,
             Some(Verdict::Ask) => {
                 let challenge = Challenge::generate(clock::now());
-                let status = EnrolmentStatus {
-                    challenge: Some(challenge.text.clone()),
-                    challenge_expires_at: Some(Time(challenge.expires_at)),
-                    ..EnrolmentStatus::default()
-                };
-                self.asked.insert(uid.to_owned(), challenge);
-                let message = "repeat status.challenge in spec.answer";
-                self.tell(enrolment, status, Reason::ChallengeIssued, message).await?
+                self.asked.insert(uid.to_owned(), challenge.clone());
+                self.ask(enrolment, &challenge).await?
             }
-            Some(Verdict::Enrol(spec)) => self.enrol(enrolment, &spec).await?,
+            // Told again until it stands there: what was lost on its way cannot be answered.
+            Some(Verdict::Wait) => match self.asked.get(uid) {
+                Some(challenge) if shown(enrolment) != Some(&challenge.text) => {
+                    self.ask(enrolment, challenge).await?
+                }
+                _ => false,
+            },
+            Some(Verdict::Enrol(spec)) => {
+                // Before it leaves this process, so that none goes unrecorded; once, however often it has to be sent.
+                if self.given.insert(uid.to_owned()) {
+                    self.record(enrolment, "given", &enrolment.spec.reason);
+                }
+                self.enrol(enrolment, &spec).await?
+            }
             Some(Verdict::Refuse(why)) => self.refuse(enrolment, &why).await?,
         };
         if told && settles {
             self.forget(uid);
+            self.settled.insert(uid.to_owned());
         }
         Ok(())
+    }
+
+    async fn ask(&self, enrolment: &Enrolment, challenge: &Challenge) -> Result<bool, kube::Error> {
+        let status = EnrolmentStatus {
+            challenge: Some(challenge.text.clone()),
+            challenge_expires_at: Some(Time(challenge.expires_at)),
+            ..EnrolmentStatus::default()
+        };
+        let message = "repeat status.challenge in spec.answer";
+        self.tell(enrolment, status, Reason::ChallengeIssued, message).await
     }
 
     async fn enrol(&self, enrolment: &Enrolment, next: &KeyringSpec) -> Result<bool, kube::Error> {
@@ -154,8 +197,6 @@ impl Enrolments {
             "{} is a holder in revision {}, once that is committed and applied",
             enrolment.spec.holder.name, next.revision
         );
-        // Before it leaves this process, so that none goes unrecorded.
-        self.record(enrolment, "given", &enrolment.spec.reason);
         if !self.tell(enrolment, status, Reason::HolderEnrolled, &message).await? {
             return Ok(false);
         }
@@ -170,10 +211,10 @@ impl Enrolments {
 
     async fn refuse(&self, enrolment: &Enrolment, why: &Refused) -> Result<bool, kube::Error> {
         let message = why.to_string();
-        self.record(enrolment, "refused", &message);
         if !self.tell(enrolment, EnrolmentStatus::default(), Reason::EnrolmentRefused, &message).await? {
             return Ok(false);
         }
+        self.record(enrolment, "refused", &message);
         let Holder { name, serial } = holder(enrolment);
         let note = format!(
             "{} asked to make {name} (YubiKey {serial}) a holder: {message}",
@@ -187,12 +228,16 @@ impl Enrolments {
         let spec = &enrolment.spec;
         let (request, reason) =
             (enrolment.name_any(), format!("asked for by {}: {reason}", spec.requested_by));
-        let (request, reason, holder) = (request.as_str(), reason.as_str(), spec.holder.name.as_str());
+        let (request, reason, holder) = (request.as_str(), reason.as_str(), &*holder(enrolment).name);
         let about = Act { action: "enrol", keyring: &spec.keyring, outcome, ..Act::default() };
         audit::record(&self.metrics, &Act { holder, serial: spec.holder.serial, request, reason, ..about });
     }
 
     async fn publish(&self, enrolment: &Enrolment, reason: Reason, message: String) {
+        // Log and count have those that are not told.
+        if self.quiet.may_tell(&enrolment.spec.keyring, reason, Moment::now()).is_none() {
+            return;
+        }
         let about = ObjectReference {
             api_version: Some(Keyring::api_version(&()).into_owned()),
             kind: Some(Keyring::kind(&()).into_owned()),
@@ -245,12 +290,21 @@ impl Enrolments {
 }
 
 struct Holder<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     serial: u32,
 }
 
+/// A name that no manifest takes could pretend to be something else where it is read.
 fn holder(enrolment: &Enrolment) -> Holder<'_> {
-    Holder { name: &enrolment.spec.holder.name, serial: enrolment.spec.holder.serial }
+    let asked = &enrolment.spec.holder;
+    let plain = is_holder_name(&asked.name);
+    let name = if plain { Cow::from(&asked.name) } else { Cow::from(format!("{:?}", asked.name)) };
+    Holder { name, serial: asked.serial }
+}
+
+/// The challenge that stands in its status.
+fn shown(enrolment: &Enrolment) -> Option<&String> {
+    enrolment.status.as_ref()?.challenge.as_ref()
 }
 
 /// Whether it has had its outcome, which does not change any more.

@@ -119,7 +119,7 @@ impl Incidents {
             Event::InitDone => {
                 let listed = self.listed.take().unwrap_or_default();
                 let gone = std::mem::replace(&mut self.known, listed);
-                gone.keys().for_each(|name| self.forget(name));
+                gone.keys().for_each(|name| hide(&self.metrics, name));
                 true
             }
             Event::Apply(incident) => {
@@ -131,15 +131,9 @@ impl Incidents {
             Event::Delete(incident) => {
                 let name = incident.name_any();
                 self.known.remove(&name);
-                self.forget(&name);
+                hide(&self.metrics, &name);
                 false
             }
-        }
-    }
-
-    fn forget(&self, name: &str) {
-        for state in STATES {
-            self.metrics.incident_keys.remove(&label(name, state));
         }
     }
 
@@ -167,6 +161,9 @@ impl Incidents {
                     known.remaining = Some(all);
                 }
                 Err(error) => trouble = Err(error),
+            }
+            if is_over(&known.incident) {
+                hide(&self.metrics, name);
             }
         }
         trouble
@@ -305,6 +302,13 @@ fn show(metrics: &Metrics, name: &str, status: &IncidentStatus) {
     }
 }
 
+/// Of an incident that is over, or gone, nothing is said.
+fn hide(metrics: &Metrics, name: &str) {
+    for state in STATES {
+        metrics.incident_keys.remove(&label(name, state));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use touchseal_crds::IncidentSpec;
@@ -330,7 +334,7 @@ mod tests {
     fn incidents() -> Incidents {
         let (client, _) = client();
         let events = Events::new(client.clone(), "pod");
-        Incidents::new(client.clone(), Ledger::new(&client, "system"), events, Arc::new(Metrics::new().0))
+        Incidents::new(client.clone(), Ledger::new(&client, "system"), events, Arc::default())
     }
 
     fn remaining() -> Remaining {

@@ -84,6 +84,13 @@ impl Keys {
         self.lock().keyrings.get(keyring).map(look)
     }
 
+    /// Looks at every keyring whose manifest is in the cluster.
+    pub fn each(&self, mut look: impl FnMut(&str, &State)) {
+        let inner = self.lock();
+        let present = inner.keyrings.iter().filter(|(name, _)| inner.present.contains(*name));
+        present.for_each(|(name, state)| look(name, state));
+    }
+
     /// The keys of a namespace.
     ///
     /// # Errors

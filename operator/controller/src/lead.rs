@@ -32,7 +32,7 @@ use crate::secrets::{self, Key, Secrets};
 use crate::telemetry::Metrics;
 use crate::templates::Templates;
 use crate::watches::Watches;
-use crate::{census, lists, recipients, reconcile, words};
+use crate::{census, lists, observe, recipients, reconcile, words};
 
 /// What outlives a term.
 pub struct Lead {
@@ -78,8 +78,7 @@ impl Lead {
             // Their watches are tasks of their own.
             watches.stop();
             pods.stop();
-            self.metrics.leads.set(0);
-            self.metrics.incident_keys.clear();
+            self.metrics.led();
             tracing::info!(
                 pod = self.pod,
                 term,
@@ -125,6 +124,7 @@ impl Lead {
             echoes: Arc::default(),
             failures: Mutex::new(HashMap::new()),
         });
+        let count = count(Arc::clone(&self.metrics), objects.0.clone());
         let listed = oneshot::channel();
         let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
         let ready = async {
@@ -141,12 +141,21 @@ impl Lead {
             () = floor.follow(client.clone(), &self.namespace) => {}
             () = incidents => {}
             () = census => {}
+            () = count => {}
             () = enrolments => {}
             () = Arc::clone(pods).run() => {}
             () = rollouts.run() => {}
             () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}
         }
     }
+}
+
+/// Has metrics count the objects, once they are complete.
+async fn count(metrics: Arc<Metrics>, objects: Store<EncryptedSecret>) {
+    if objects.wait_until_ready().await.is_ok() {
+        metrics.documents.follow(objects);
+    }
+    std::future::pending().await
 }
 
 type Wake =
@@ -168,13 +177,18 @@ async fn control(
         return;
     }
     let mut gate = Gate::new(Arc::clone(&context.echoes), wake);
+    let [changed, asked, all] = [(); 3].map(|()| context.metrics.reconciles.clone());
+    let known = reader.clone();
     let objects = lists::encrypted_secrets(context.client.clone())
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .filter_map(move |event| {
             news.send_replace(());
             std::future::ready(match event {
-                Ok(event) => gate.pass(event).map(Ok),
+                Ok(event) => gate.pass(event).map(|object| {
+                    changed.wait(&observe::key(&object));
+                    Ok(object)
+                }),
                 Err(error) => {
                     let problem = words::of_watch(&error);
                     tracing::warn!(problem, "watch of EncryptedSecrets failed; it is tried again");
@@ -185,8 +199,12 @@ async fn control(
     let clear_up = Arc::clone(&context);
     Controller::for_stream(objects, reader)
         .with_config(ControllerConfig::default().concurrency(concurrency))
-        .reconcile_on(stream_of(woken))
-        .reconcile_all_on(ticks)
+        .reconcile_on(stream_of(woken).inspect(move |object| {
+            asked.wait(&(object.namespace.clone().unwrap_or_default(), object.name.clone()));
+        }))
+        .reconcile_all_on(ticks.inspect(move |()| {
+            known.state().iter().for_each(|object| all.wait(&observe::key(object)));
+        }))
         .run(reconcile::reconcile, reconcile::on_error, context)
         .for_each(|result| {
             if let Err(controller::Error::ObjectNotFound(gone)) = result {

@@ -19,6 +19,7 @@ mod http;
 mod identity;
 mod incidents;
 mod keys;
+mod lax;
 mod lead;
 mod leadership;
 mod ledger;

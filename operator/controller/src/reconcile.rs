@@ -9,12 +9,14 @@ use kube::runtime::controller::Action;
 use rand::Rng as _;
 use touchseal_crds::EncryptedSecret;
 use touchseal_plan::{Observed, decide};
+use tracing::Instrument as _;
 
 use crate::apply::{self, ApplyError, Material};
 use crate::clock;
 use crate::context::Context;
 use crate::ledger::LedgerError;
 use crate::observe::{self, ObserveError};
+use crate::secrets::Key;
 
 /// Longest wait between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -35,7 +37,24 @@ pub enum ReconcileError {
     Apply(#[from] ApplyError),
 }
 
-/// Brings one EncryptedSecret's Secret and status up to date.
+impl ReconcileError {
+    /// A word for metrics.
+    const fn reason(&self) -> &'static str {
+        match self {
+            ReconcileError::Observe(ObserveError::Read { .. }) => "read",
+            ReconcileError::Observe(ObserveError::Derive { .. }) => "derive",
+            ReconcileError::Apply(ApplyError::Changed { .. } | ApplyError::Ledger(LedgerError::Stale)) => {
+                "moved"
+            }
+            ReconcileError::Observe(ObserveError::Ledger(_))
+            | ReconcileError::Apply(ApplyError::Ledger(_)) => "ledger",
+            ReconcileError::Apply(ApplyError::Write { .. }) => "write",
+        }
+    }
+}
+
+/// Brings one EncryptedSecret's Secret and status up to date. What is logged meanwhile bears the object, the generation of
+/// its spec and a number of this reconcile.
 ///
 /// # Errors
 /// A read or write failed; it is tried again by [`on_error`].
@@ -43,7 +62,37 @@ pub async fn reconcile(
     object: Arc<EncryptedSecret>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let gathered = observe::observe(&context, &object).await?;
+    let key = observe::key(&object);
+    let _turn = context.metrics.reconciles.begin(&key);
+    let (name, id) = (format!("{}/{}", key.0, key.1), format!("{:016x}", rand::random::<u64>()));
+    let generation = object.metadata.generation.unwrap_or_default();
+    let span = tracing::info_span!("reconcile", object = name, generation, reconcile_id = id);
+    let work = async {
+        let done = bring_up_to_date(&object, &context).await;
+        if let Err(error) = &done {
+            told(&key, error, &context);
+        }
+        done
+    };
+    work.instrument(span).await
+}
+
+/// Says that a reconcile failed, but not where only the world moved; in the span, which ends before [`on_error`].
+fn told(key: &Key, error: &ReconcileError, context: &Context) {
+    context.metrics.reconciles.failed(error.reason());
+    if moved(error) {
+        return;
+    }
+    let failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let attempt = failures.get(key).copied().unwrap_or_default().saturating_add(1);
+    tracing::warn!(attempt, %error, "EncryptedSecret could not be reconciled; it is tried again");
+}
+
+async fn bring_up_to_date(
+    object: &Arc<EncryptedSecret>,
+    context: &Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let gathered = observe::observe(context, object).await?;
     let observed = Observed {
         object: &gathered.object,
         source: gathered.source,
@@ -56,23 +105,24 @@ pub async fn reconcile(
         alias: gathered.beside.alias,
         ledger: gathered.ledger.clone(),
         floor: gathered.floor,
-        consumers: observe::consumers(&context, &gathered.object).await,
+        consumers: observe::consumers(context, &gathered.object).await,
     };
     let now = now();
     let decision = decide(&observed, &now);
     let again = decision.again.clone();
     let outcome = decide::outcome(&observed, &decision);
-    context.metrics.reconciles.get_or_create(&crate::telemetry::OutcomeLabel { outcome }).inc();
+    context.metrics.reconciles.decided(outcome);
+    tracing::debug!(outcome, writes_secret = decision.secret.is_some(), "decided");
     let material =
         Material { ledger: gathered.ledger, content: gathered.content, outgoing: gathered.outgoing };
-    let applied = apply::apply(&context, &gathered.object, decision, material).await;
+    let applied = apply::apply(context, &gathered.object, decision, material).await;
     if let Some(trouble) = applied.as_ref().err().and_then(apply::trouble)
         && let Some(status) = decide::refused(&gathered.object, &trouble, &now)
     {
-        apply::report(&context, &gathered.object, status, &trouble).await?;
+        apply::report(context, &gathered.object, status, &trouble).await?;
     }
     applied?;
-    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(&object));
+    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(object));
     Ok(again.map_or_else(Action::await_change, |time| Action::requeue(until(&time))))
 }
 
@@ -84,23 +134,23 @@ fn until(time: &Time) -> Duration {
 
 /// Looks again at once where the world moved, later and later where something fails. Never gives up.
 pub fn on_error(object: Arc<EncryptedSecret>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let key = observe::key(&object);
-    let moved = matches!(
-        error,
-        ReconcileError::Apply(ApplyError::Changed { .. } | ApplyError::Ledger(LedgerError::Stale))
-    );
     let attempt = {
         let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_insert(0);
+        let count = failures.entry(observe::key(&object)).or_insert(0);
         *count = count.saturating_add(1);
         *count
     };
-    if !moved {
-        tracing::warn!(namespace = key.0, name = key.1, attempt, %error, "EncryptedSecret could not be reconciled; it is tried again");
-    }
-    let base = if moved { Duration::from_millis(5) } else { Duration::from_millis(100) };
+    let base = if moved(error) { Duration::from_millis(5) } else { Duration::from_millis(100) };
     let wait = base.saturating_mul(1 << attempt.min(12)).min(MAX_BACKOFF);
     Action::requeue(wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0)))
+}
+
+/// What was observed was not so any more when it was to be written.
+const fn moved(error: &ReconcileError) -> bool {
+    matches!(
+        error,
+        ReconcileError::Apply(ApplyError::Changed { .. } | ApplyError::Ledger(LedgerError::Stale))
+    )
 }
 
 /// Now, as the API server writes it: seconds that have begun.

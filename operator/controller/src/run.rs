@@ -47,7 +47,11 @@ pub enum RunError {
 pub async fn run(args: Args) -> Result<(), RunError> {
     let timing = Timing { lease: args.lease_duration, renew: args.renew_deadline, retry: args.retry_period };
     let timing = timing.check().map_err(RunError::Flags)?;
-    let client = client::connect(&args).await.map_err(RunError::Config)?;
+    let listening = http::metrics::Listening::of(&args).map_err(RunError::Flags)?;
+    let keys = Arc::new(Keys::default());
+    let (metrics, registry) = Metrics::new(&keys, &args.features());
+    let metrics = Arc::new(metrics);
+    let client = client::connect(&args, metrics.calls.clone()).await.map_err(RunError::Config)?;
     let identity = identity::discover(&client).await?;
     let namespace = args.operator_namespace.clone().unwrap_or_else(|| identity.namespace.clone());
     tracing::info!(
@@ -57,10 +61,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         "touchseal operator starts, sealed"
     );
 
-    let (metrics, registry) = Metrics::new();
-    let metrics = Arc::new(metrics);
     let (known, ready) = (Readiness::default(), Readiness::default());
-    let keys = Arc::new(Keys::default());
     let (keys_changed, keys_ticks) = watch::channel(0_u64);
     let leadership = Leadership::default();
     let mut election = Election::new(&client, &namespace, &identity, timing, leadership.clone());
@@ -76,6 +77,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         concurrency: args.concurrency,
         mount_refresh: args.mount_refresh,
     };
+    let asking = client.clone();
     let ceremony = ceremony::Ceremony {
         client: client.clone(),
         events: Events::new(client, &identity.pod),
@@ -116,7 +118,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         served = http::serve_probes(probe_address, ready) => {
             served.map_err(|source| RunError::Listen { address: probe_address, source })?;
         }
-        served = http::serve_metrics(metrics_address, registry) => {
+        served = listening.serve(registry, asking) => {
             served.map_err(|source| RunError::Listen { address: metrics_address, source })?;
         }
         () = stop_signal() => tracing::info!("told to stop; keys are dropped"),

@@ -281,7 +281,7 @@ fn check_floor(observed: &Observed<'_>, entry: &LedgerEntry) -> Result<(), Troub
         return Ok(());
     }
     let message = format!(
-        "ConfigMap {FLOOR_CONFIG_MAP} of the operator's namespace sets no usable floor for numbers, so none is given out;          its key {FLOOR_KEY} must be a number from 1 to {}",
+        "ConfigMap {FLOOR_CONFIG_MAP} of the operator's namespace sets no usable floor for numbers, so none is given out; its key {FLOOR_KEY} must be a number from 1 to {}",
         Floor::MAX
     );
     Err(Trouble::new(Reason::ApiError, message))

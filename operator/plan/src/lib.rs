@@ -27,6 +27,7 @@ pub mod older;
 mod random;
 pub mod rollout;
 mod status;
+pub mod tally;
 
 pub use content::Content;
 pub use decide::decide;

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,8 +21,14 @@ const BUFFER: usize = 64 * 1024;
 /// The line of one client. It ends when it is dropped, and every connection with it.
 pub struct Line {
     kubeconfig: PathBuf,
-    whole: watch::Sender<bool>,
+    state: Arc<State>,
     _runtime: Runtime,
+}
+
+struct State {
+    whole: watch::Sender<bool>,
+    /// Bytes that the client may still send before the line is cut.
+    left: AtomicU64,
 }
 
 impl Line {
@@ -39,10 +47,10 @@ impl Line {
         *server = json!(format!("https://{}", listener.local_addr()?));
         let path = folder.join(format!("{name}.line.kubeconfig"));
         fs::write(&path, config.to_string())?;
-        let whole = watch::Sender::new(true);
+        let state = Arc::new(State { whole: watch::Sender::new(true), left: AtomicU64::new(u64::MAX) });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.spawn(serve(listener, upstream, whole.subscribe()));
-        Ok(Line { kubeconfig: path, whole, _runtime: runtime })
+        runtime.spawn(serve(listener, upstream, Arc::clone(&state)));
+        Ok(Line { kubeconfig: path, state, _runtime: runtime })
     }
 
     /// A kubeconfig file that leads along this line.
@@ -52,19 +60,43 @@ impl Line {
 
     /// From now on nothing passes, in neither direction.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.state.whole.send_replace(false);
+    }
+
+    /// Cuts it once the client has sent so many more bytes: in the middle of what it does, however fast it is.
+    pub fn cut_after(&self, bytes: u64) {
+        self.state.left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether it is cut.
+    pub fn is_cut(&self) -> bool {
+        !*self.state.whole.borrow()
     }
 
     /// Everything passes again.
     pub fn mend(&self) {
-        self.whole.send_replace(true);
+        self.state.left.store(u64::MAX, Ordering::SeqCst);
+        self.state.whole.send_replace(true);
     }
 }
 
-async fn serve(listener: TcpListener, upstream: String, whole: watch::Receiver<bool>) {
+impl State {
+    /// The client has sent so much.
+    fn count(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let take = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(bytes));
+        let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+        if before.is_ok_and(|before| before <= bytes) {
+            self.left.store(u64::MAX, Ordering::SeqCst);
+            self.whole.send_replace(false);
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: String, state: Arc<State>) {
     let Ok(listener) = AsyncListener::from_std(listener) else { return };
     while let Ok((client, _)) = listener.accept().await {
-        let (upstream, mut whole) = (upstream.clone(), whole.clone());
+        let (upstream, state, mut whole) = (upstream.clone(), Arc::clone(&state), state.whole.subscribe());
         tokio::spawn(async move {
             // Whoever connects meanwhile waits.
             if whole.wait_for(|whole| *whole).await.is_err() {
@@ -73,14 +105,19 @@ async fn serve(listener: TcpListener, upstream: String, whole: watch::Receiver<b
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let ((from_client, to_client), (from_server, to_server)) =
                 (client.into_split(), server.into_split());
-            tokio::spawn(pass(from_server, to_client, whole.clone()));
-            pass(from_client, to_server, whole).await;
+            tokio::spawn(pass(from_server, to_client, whole.clone(), |_| ()));
+            pass(from_client, to_server, whole, |bytes| state.count(bytes)).await;
         });
     }
 }
 
 /// Passes on what comes, the end of the connection too, while the line is whole.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut whole: watch::Receiver<bool>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut whole: watch::Receiver<bool>,
+    passed: impl Fn(usize),
+) {
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = from.read(&mut buffer).await.unwrap_or_default();
@@ -94,6 +131,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut whole: watch:
         if to.write_all(bytes).await.is_err() {
             return;
         }
+        passed(bytes.len());
     }
 }
 
@@ -148,6 +186,16 @@ mod tests {
         client.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"six");
         server.accept().unwrap();
+        line.cut_after(3);
+        client.write_all(b"end").unwrap();
+        there.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"end", "what crosses the limit still passes");
+        client.write_all(b"...").unwrap();
+        there.set_read_timeout(short).unwrap();
+        assert!(there.read(&mut got).is_err() && line.is_cut());
+        line.mend();
+        there.set_read_timeout(None).unwrap();
+        there.read_exact(&mut got).unwrap();
         drop((client, late));
         assert_eq!(there.read(&mut got).unwrap(), 0, "the end comes through, too");
     }

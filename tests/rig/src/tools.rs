@@ -19,6 +19,8 @@ pub enum Tool {
     Pcscd,
     Chromium,
     Gitopsview,
+    Prometheus,
+    Promtool,
 }
 
 impl Tool {
@@ -36,6 +38,8 @@ impl Tool {
         Self::Pcscd,
         Self::Chromium,
         Self::Gitopsview,
+        Self::Prometheus,
+        Self::Promtool,
     ];
 
     pub fn name(self) -> &'static str {
@@ -53,6 +57,8 @@ impl Tool {
             Self::Pcscd => "pcscd",
             Self::Chromium => "chromium",
             Self::Gitopsview => "gitopsview",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
         }
     }
 
@@ -99,7 +105,9 @@ impl Tool {
             | Self::Sops
             | Self::AgePluginYubikey
             | Self::Chromium
-            | Self::Gitopsview => vec![made()],
+            | Self::Gitopsview
+            | Self::Prometheus
+            | Self::Promtool => vec![made()],
             Self::Age | Self::AgeKeygen | Self::Pcscd => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()

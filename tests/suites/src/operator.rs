@@ -123,6 +123,11 @@ impl Operator {
         http_get(self.metrics.number(), "/metrics").unwrap_or_default()
     }
 
+    /// Port of /metrics.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics.number()
+    }
+
     /// Waits until this process has finished so many reconciles.
     pub fn wait_for_reconciles(&self, count: u64) {
         eventually(DEADLINE, &format!("{count} reconciles"), || {

@@ -90,9 +90,14 @@ impl World {
     /// Applies the chart with these `--set` values; no Deployment, for no node runs here, and no PriorityClass, which
     /// would stay.
     pub fn upgrade(&self, settings: &[&str]) {
+        self.upgrade_where(settings, |_| true);
+    }
+
+    /// The same with some of its objects only, for instance those of namespaces that are there.
+    pub fn upgrade_where(&self, settings: &[&str], wanted: impl Fn(&Value) -> bool) {
         let settings = [&["priorityClass.create=false"], settings].concat();
         let mut objects = chart::render(&self.system, &settings);
-        objects.retain(|object| object["kind"] != "Deployment");
+        objects.retain(|object| object["kind"] != "Deployment" && wanted(object));
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         self.cluster.apply(&list.to_string()).unwrap();
     }

@@ -180,7 +180,7 @@ fn stored_objects_go_through_todays_types_unchanged() {
 #[test]
 fn ledgers_are_read_and_would_be_written_as_they_are() {
     for release in releases() {
-        let mut names = BTreeSet::new();
+        let (mut names, mut fields) = (BTreeSet::new(), BTreeSet::new());
         for map in release.stored_of("ConfigMap") {
             let Some(text) = map["data"]["entries.json"].as_str() else { continue };
             let entries: BTreeMap<String, LedgerEntry> = serde_json::from_str(text).unwrap();
@@ -188,8 +188,18 @@ fn ledgers_are_read_and_would_be_written_as_they_are() {
             assert_eq!(again, stored, "{}: {}", release.name(), map["metadata"]["name"]);
             let gone = &entries.get("shop/gone");
             assert!(gone.is_none_or(|entry| entry.ended.is_some() && entry.generation == 1));
+            fields.extend(
+                stored
+                    .as_object()
+                    .unwrap()
+                    .values()
+                    .flat_map(|entry| entry.as_object().unwrap().keys().cloned().collect::<Vec<_>>()),
+            );
             names.extend(entries.into_keys());
         }
         assert!(names.contains("shop/gone") && names.contains("shop/previous"), "{names:?}");
+        for field in ["ended", "gone", "history", "leftMain", "leftSingle", "newestModified", "previous"] {
+            assert!(fields.contains(field), "{}: no entry has {field}", release.name());
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
+use serde_json::Value;
+
 const HEADER: &str =
     "# Generated from crds/src by `cargo run -p touchseal-crds --bin crdgen`. Do not edit.\n";
 /// From the root. Helm reads no file outside its chart, and not everything that fetches charts follows links.
@@ -45,16 +47,17 @@ fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
         Ok(())
     };
     let definitions = touchseal_crds::all();
+    let mut schemas = Vec::new();
     for (name, crd) in &definitions {
-        let yaml = serde_norway::to_string(crd).map_err(io::Error::other)?;
-        // Kubernetes knows no unsigned format and warns of it; the bounds are in the schema all the same.
-        let yaml = yaml.replace("format: uint32", "format: int64").replace("format: uint8", "format: int32");
+        let mut definition = serde_json::to_value(crd).map_err(io::Error::other)?;
+        bound(&mut definition);
+        let yaml = serde_norway::to_string(&definition).map_err(io::Error::other)?;
         for folder in FOLDERS {
             keep(format!("{folder}/{name}"), &format!("{HEADER}{yaml}"))?;
         }
+        schemas.push(definition);
     }
-    let schemas: Result<Vec<_>, _> = definitions.iter().map(|(_, crd)| serde_json::to_value(crd)).collect();
-    keep(REFERENCE.to_owned(), &reference::page(&schemas?))?;
+    keep(REFERENCE.to_owned(), &reference::page(&schemas))?;
     for folder in FOLDERS {
         for entry in fs::read_dir(root.join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
@@ -64,4 +67,26 @@ fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
         }
     }
     Ok(stale)
+}
+
+/// Kubernetes knows no unsigned formats and warns of them. What they mean is said in its words instead: a number that does not
+/// fit the type would make the whole object unreadable for us.
+fn bound(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let most = match fields.get("format").and_then(Value::as_str) {
+                Some("uint8") => Some(("int32", u64::from(u8::MAX))),
+                Some("uint32") => Some(("int64", u64::from(u32::MAX))),
+                _ => None,
+            };
+            if let Some((format, most)) = most {
+                fields.insert("format".to_owned(), format.into());
+                fields.entry("maximum").or_insert_with(|| most.into());
+                fields.entry("minimum").or_insert_with(|| 0.into());
+            }
+            fields.values_mut().for_each(bound);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        _ => {}
+    }
 }

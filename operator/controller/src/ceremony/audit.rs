@@ -11,12 +11,12 @@ use touchseal_crds::Reason;
 use touchseal_keyring::state::{Effect, Rejected};
 
 use super::effects::why_sealed;
-use crate::telemetry::{AuditLabel, KeyringLabel, Metrics};
+use crate::telemetry::Metrics;
 
 /// One act; what does not apply is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Act<'a> {
-    /// release, share, hand-over, seal or manifest.
+    /// release, share, hand-over, seal, manifest or enrol.
     pub action: &'static str,
     /// Name of the keyring.
     pub keyring: &'a str,
@@ -38,8 +38,7 @@ pub struct Act<'a> {
 pub fn record(metrics: &Metrics, act: &Act<'_>) {
     let Act { action, keyring, holder, serial, pod, request, outcome, reason } = act;
     tracing::info!(target: "audit", action, keyring, holder, serial, pod, request, outcome, reason);
-    let label = AuditLabel { keyring: (*keyring).to_owned(), action, outcome };
-    metrics.audited.get_or_create(&label).inc();
+    metrics.ceremonies.act(keyring, action, outcome);
 }
 
 /// Writes down what an effect of this process's state machine is an act of.
@@ -71,7 +70,7 @@ pub fn effect(metrics: &Metrics, keyring: &str, pod: &str, effect: &Effect) {
                 Rejected::Garbage => "garbage",
             };
             // Also those whose turn to be told never comes.
-            metrics.refused.get_or_create(&KeyringLabel { keyring: keyring.to_owned() }).inc();
+            metrics.ceremonies.refused(keyring);
             let (request, reason) = (request.as_str(), message.as_str());
             record(
                 metrics,

@@ -18,7 +18,6 @@ use touchseal_plan::Notice;
 
 use super::{Answer, Ceremony, hand_over, report, request};
 use crate::pins::{self, Stored};
-use crate::telemetry::KeyringLabel;
 use crate::words;
 
 /// Life of a proof, in seconds; it is renewed after three quarters of it.
@@ -114,7 +113,6 @@ async fn perform(
         // The receiver lives as long as the process.
         let _ = answers.send((keyring.to_owned(), event));
     };
-    let label = KeyringLabel { keyring: keyring.to_owned() };
     match effect {
         Effect::IssueProof { audience } => {
             let (proof, expires_at) = issue_proof(ceremony, audience).await?;
@@ -144,7 +142,7 @@ async fn perform(
         }
         Effect::RefuseShare { serial, message } => {
             request::refuse_share(ceremony, keyring, *serial, message).await?;
-            ceremony.metrics.refused.get_or_create(&label).inc();
+            ceremony.metrics.ceremonies.refused(keyring);
             tracing::warn!(keyring, serial, message, "a share was refused; nothing else changes");
             let message = format!("pod {}: {message}", ceremony.identity.pod);
             refusal(ceremony, keyring, Reason::ReleaseInvalid, message).await;
@@ -179,9 +177,8 @@ async fn perform(
         Effect::HandOver { asked, release } => hand_over::release(ceremony, keyring, asked, release).await?,
         Effect::ClearRequest => request::clear(ceremony, keyring).await?,
         Effect::ReportUnsealed { holder, serial, with, handed_over_by } => {
-            ceremony.metrics.unsealed.get_or_create(&label).set(1);
             report::write(ceremony, keyring).await?;
-            ceremony.metrics.unseals.get_or_create(&label).inc();
+            ceremony.metrics.ceremonies.unsealed(keyring);
             let others = report::names(with);
             let pod = &ceremony.identity.pod;
             tracing::info!(keyring, holder, serial, others, handed_over_by, pod, "unsealed");
@@ -197,7 +194,6 @@ async fn perform(
             notice(ceremony, keyring, false, Reason::Unsealed, message).await;
         }
         Effect::ReportSealed { why } => {
-            ceremony.metrics.unsealed.get_or_create(&label).set(0);
             tracing::info!(keyring, why = %why_sealed(why), pod = ceremony.identity.pod, "sealed");
             report::write(ceremony, keyring).await?;
             if !matches!(why, SealedBecause::Started) {
@@ -206,7 +202,6 @@ async fn perform(
             }
         }
         Effect::ReportTampered { reason, message } => {
-            ceremony.metrics.unsealed.get_or_create(&label).set(0);
             tracing::error!(keyring, %reason, message, "the keyring is refused; its keys are dropped, Secrets stay as they are");
             report::write(ceremony, keyring).await?;
             notice(ceremony, keyring, true, *reason, message.clone()).await;

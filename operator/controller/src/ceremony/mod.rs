@@ -25,12 +25,13 @@ use touchseal_crds::{Keyring, UnsealRequest};
 use touchseal_keyring::state::{Effect, Event, Phase};
 use touchseal_keyring::{Fingerprint, Pin, State, manifest};
 
-pub use audit::Quiet;
+pub use audit::{Budget, Quiet};
 
 use crate::events::Events;
 use crate::http::Readiness;
 use crate::identity::Identity;
 use crate::keys::Keys;
+use crate::lax;
 use crate::leadership::Leadership;
 use crate::pins;
 use crate::telemetry::Metrics;
@@ -92,12 +93,10 @@ type Answer = (String, Event);
 impl Ceremony {
     /// Runs until the process ends. `listed` is told once every keyring there is has been looked at.
     pub async fn run(self, listed: oneshot::Sender<()>) {
-        let keyrings: Api<Keyring> = Api::all(self.client.clone());
-        let requests: Api<UnsealRequest> = Api::namespaced(self.client.clone(), &self.namespace);
         let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let pinned = watcher::Config::default().labels(&pins::selector());
-        let mut keyrings = watcher::watcher(keyrings, watcher::Config::default()).default_backoff().boxed();
-        let mut requests = watcher::watcher(requests, watcher::Config::default()).default_backoff().boxed();
+        let mut keyrings = lax::keyrings(self.client.clone()).boxed();
+        let mut requests = lax::namespaced::<UnsealRequest>(self.client.clone(), &self.namespace).boxed();
         let mut config_maps = watcher::watcher(config_maps, pinned).default_backoff().boxed();
         let mut pods = crate::lists::metadata::<Pod>(self.client.clone(), &self.identity.namespace).boxed();
         let mut tick = tokio::time::interval(TICK);

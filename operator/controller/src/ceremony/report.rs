@@ -14,14 +14,14 @@ use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 use touchseal_crds::keyring::{Holder, HolderRecord, HolderUse, ReplicaState, ReplicaStatus, UnsealRecord};
 use touchseal_crds::names::FIELD_MANAGER;
-use touchseal_crds::{ConditionType, Keyring, KeyringStatus, Reason};
+use touchseal_crds::{ConditionType, Keyring, KeyringSpec, KeyringStatus, Reason};
 use touchseal_keyring::state::{Phase, SealedBecause, Tampered};
 use touchseal_keyring::{State, locked, manifest};
 use touchseal_plan::conditions::{self, Say};
 
 use super::Ceremony;
-use crate::merge;
 use crate::reconcile::now;
+use crate::{lax, merge};
 
 /// What this process has to say of one keyring.
 struct Own {
@@ -39,7 +39,7 @@ pub async fn write(ceremony: &Ceremony, keyring: &str) -> Result<(), kube::Error
     let api: Api<Keyring> = Api::all(ceremony.client.clone());
     let pods: Api<Pod> = Api::namespaced(ceremony.client.clone(), &ceremony.identity.namespace);
     loop {
-        let Some(object) = api.get_opt(keyring).await? else { return Ok(()) };
+        let Some(object) = lax::keyring(&ceremony.client, keyring).await? else { return Ok(()) };
         let live: HashSet<String> = pods
             .list_metadata(&ListParams::default())
             .await?
@@ -47,10 +47,12 @@ pub async fn write(ceremony: &Ceremony, keyring: &str) -> Result<(), kube::Error
             .into_iter()
             .filter_map(|p| p.metadata.name)
             .collect();
-        let own = ceremony.keys.look(keyring, |state| own(state, &ceremony.identity.pod));
-        let Some(own) = own else { return Ok(()) };
+        let own = ceremony.keys.look(keyring, |state| {
+            (own(state, &ceremony.identity.pod), state.manifest_seen() == Some(&object.spec))
+        });
+        let Some((own, judged)) = own else { return Ok(()) };
         let before = object.status.clone().unwrap_or_default();
-        let after = summary(&object, &before, own, &live, &now());
+        let after = summary((&object, judged), &before, own, &live, &now());
         if before == after {
             return Ok(());
         }
@@ -115,15 +117,18 @@ pub fn names(of: &[HolderRecord]) -> String {
     names.join(", ")
 }
 
+/// `judged`: what is said is said of the very manifest that the object has.
 fn summary(
-    object: &Keyring,
+    (object, judged): (&Keyring, bool),
     before: &KeyringStatus,
     own: Own,
     live: &HashSet<String>,
     now: &Time,
 ) -> KeyringStatus {
     let mut status = before.clone();
-    status.observed_generation = object.metadata.generation;
+    if judged {
+        status.observed_generation = object.metadata.generation;
+    }
     status.replicas.retain(|r| r.pod != own.replica.pod && live.contains(&r.pod));
     status.replicas.push(own.replica);
     status.replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
@@ -135,7 +140,9 @@ fn summary(
     if let Some(newest) = newest {
         status.last_unseal = Some(newest.clone());
     }
-    status.holders = last_uses(object, &status);
+    if judged && object.spec != KeyringSpec::unreadable() {
+        status.holders = last_uses(object, &status);
+    }
     status.fingerprint = own.fingerprint.or(status.fingerprint);
     let (word, message) = if unsealed > 0 {
         (Reason::Unsealed, format!("{unsealed} of {} replicas unsealed", status.replicas.len()))
@@ -146,7 +153,9 @@ fn summary(
         (word, format!("{over}{waits}: touchseal unseal"))
     };
     let flag = if unsealed > 0 { "True" } else { "False" };
-    warn_of_single_holder(object, &mut status, own.tampered.is_some(), now);
+    if judged {
+        warn_of_single_holder(object, &mut status, own.tampered.is_some(), now);
+    }
     match own.tampered {
         Some(tampered) => {
             set(&mut status, ConditionType::Ready, "False", tampered.reason, &tampered.message, now);
@@ -210,8 +219,6 @@ fn set(
 
 #[cfg(test)]
 mod tests {
-    use touchseal_crds::KeyringSpec;
-
     use super::*;
 
     fn at(text: &str) -> Time {
@@ -260,7 +267,7 @@ mod tests {
         let mut keyring = Keyring::new("prod", spec);
         keyring.metadata.generation = Some(3);
         let live = live.iter().map(|pod| (*pod).to_owned()).collect();
-        summary(&keyring, before, own, &live, &at("2026-06-01T00:00:00Z"))
+        summary((&keyring, true), before, own, &live, &at("2026-06-01T00:00:00Z"))
     }
 
     fn state(status: &KeyringStatus, type_: ConditionType) -> Option<(&str, &str)> {
@@ -334,7 +341,7 @@ mod tests {
                 reason: Reason::ManifestInvalid,
                 message: "the signature is wrong".to_owned(),
             });
-            summary(&keyring, before, own, &["a".to_owned()].into(), &at("2026-06-01T00:00:00Z"))
+            summary((&keyring, true), before, own, &["a".to_owned()].into(), &at("2026-06-01T00:00:00Z"))
         };
         let one = report(&[7], &KeyringStatus::default(), false);
         assert_eq!(state(&one, ConditionType::SingleHolder), Some(("True", "OneYubiKey")));
@@ -360,7 +367,8 @@ mod tests {
             HolderRecord { holder: "mallory".to_owned(), serial: 9 },
         ];
         first.replica.unsealed_by.as_mut().unwrap().with = with;
-        let one = summary(&spec(&["alice", "bob", "carol"]), &KeyringStatus::default(), first, &live, &now);
+        let one =
+            summary((&spec(&["alice", "bob", "carol"]), true), &KeyringStatus::default(), first, &live, &now);
         let uses = |status: &KeyringStatus| -> Vec<(String, String)> {
             status.holders.iter().map(|one| (one.holder.clone(), one.last_used.0.to_string())).collect()
         };
@@ -369,13 +377,18 @@ mod tests {
             uses(&one),
             [("alice".to_owned(), february.clone()), ("bob".to_owned(), february.clone())]
         );
-        let two =
-            summary(&spec(&["bob", "alice"]), &one, own("a", Some("2026-03-03T00:00:00Z")), &live, &now);
+        let two = summary(
+            (&spec(&["bob", "alice"]), true),
+            &one,
+            own("a", Some("2026-03-03T00:00:00Z")),
+            &live,
+            &now,
+        );
         assert_eq!(
             uses(&two),
             [("bob".to_owned(), february.clone()), ("alice".to_owned(), "2026-03-03T00:00:00Z".to_owned())]
         );
-        let three = summary(&spec(&["bob"]), &two, own("a", None), &live, &now);
+        let three = summary((&spec(&["bob"]), true), &two, own("a", None), &live, &now);
         assert_eq!(uses(&three), [("bob".to_owned(), february)]);
     }
 

@@ -70,8 +70,11 @@ impl Candidate {
             _ => now,
         };
         self.seen = Some((renewal, since));
-        // What its holder promised, not what we would have.
-        let promised = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        // What its holder promised, not what we would have; nobody promises nothing and goes on holding it.
+        let promised = spec
+            .lease_duration_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .filter(|span| *span > 0);
         let over = since.after(takeover(promised.map_or(self.duration, Duration::from_secs)));
         (now < over).then(|| over.since(now))
     }

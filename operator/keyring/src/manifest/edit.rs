@@ -140,26 +140,27 @@ pub fn set_hand_over(
     })
 }
 
-/// Seals when a YubiKey that is left in a node is pulled, or no longer.
+/// Seals when a YubiKey that is left in a node is pulled, or no longer. What is the default leaves no field: programs of before it
+/// read the manifest again.
 pub fn set_on_key_removal(
     manifest: &VerifiedManifest,
     open: &OpenKeyring,
     policy: KeyRemoval,
 ) -> Result<KeyringSpec, EditError> {
     edit(manifest, open, |spec| {
-        spec.on_key_removal = Some(policy);
+        spec.on_key_removal = Some(policy).filter(|policy| *policy != KeyRemoval::Keep);
         Ok(())
     })
 }
 
-/// Lets an unsealed operator enrol a holder for an administrator, or no longer.
+/// Lets an unsealed operator enrol a holder for an administrator, or no longer; the default leaves no field.
 pub fn set_emergency_enrolment(
     manifest: &VerifiedManifest,
     open: &OpenKeyring,
     policy: EmergencyEnrolment,
 ) -> Result<KeyringSpec, EditError> {
     edit(manifest, open, |spec| {
-        spec.emergency_enrolment = Some(policy);
+        spec.emergency_enrolment = Some(policy).filter(|policy| *policy != EmergencyEnrolment::Deny);
         Ok(())
     })
 }

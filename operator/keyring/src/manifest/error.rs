@@ -5,6 +5,12 @@ use std::fmt;
 /// Why a manifest is refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
+    /// It could not even be read (`KeyringSpec::unreadable`).
+    #[error(
+        "manifest cannot be read: it has a field or a value that this version of touchseal does not know; apply the one from git, \
+         or update"
+    )]
+    Unreadable,
     /// Written by another version of the format.
     #[error("manifest has version {0}, this program reads version 1")]
     Version(u32),
@@ -99,6 +105,7 @@ impl ManifestError {
     /// One bounded word for metrics and machine-readable output.
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::Unreadable => "Unreadable",
             Self::Version(_) => "Version",
             Self::Id => "Id",
             Self::Revision(_) => "Revision",

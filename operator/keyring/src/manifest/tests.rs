@@ -205,3 +205,23 @@ fn recipients_of_a_namespace_are_listed_newest_first() {
     assert!(open.digest_key("shop", 3).unwrap().is_none());
     assert!(open.recipient_spec("Not a namespace").is_err());
 }
+
+#[test]
+fn a_policy_that_is_the_default_leaves_no_field_so_that_older_programs_read_the_manifest() {
+    use touchseal_crds::keyring::{EmergencyEnrolment, KeyRemoval};
+    let (manifest, open) = keyring();
+    let text = |spec: &KeyringSpec| serde_json::to_string(spec).unwrap();
+    let allowed = set_emergency_enrolment(&manifest, &open, EmergencyEnrolment::Allow).unwrap();
+    assert!(text(&allowed).contains("emergencyEnrolment"));
+    let manifest = verify(&allowed).unwrap();
+    let open = open.reopen(&manifest).unwrap();
+    let sealing = set_on_key_removal(&manifest, &open, KeyRemoval::Seal).unwrap();
+    assert!(text(&sealing).contains("onKeyRemoval"));
+    let manifest = verify(&sealing).unwrap();
+    let open = open.reopen(&manifest).unwrap();
+    let denied = set_emergency_enrolment(&manifest, &open, EmergencyEnrolment::Deny).unwrap();
+    let manifest = verify(&denied).unwrap();
+    let open = open.reopen(&manifest).unwrap();
+    let kept = set_on_key_removal(&manifest, &open, KeyRemoval::Keep).unwrap();
+    assert!(!text(&kept).contains("emergencyEnrolment") && !text(&kept).contains("onKeyRemoval"));
+}

@@ -29,6 +29,9 @@ const MAX_WRAPPED_TOTAL: usize = 1024 * 1024;
 /// The signature stops a git writer from adding a holder (their key would be wrapped to at the next edit) or changing
 /// any other word; the endorsements stop them from appending a generation whose master they know.
 pub fn verify(spec: &KeyringSpec) -> Result<VerifiedManifest, ManifestError> {
+    if *spec == KeyringSpec::unreadable() {
+        return Err(ManifestError::Unreadable);
+    }
     if spec.version != MANIFEST_VERSION {
         return Err(ManifestError::Version(spec.version));
     }

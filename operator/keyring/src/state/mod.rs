@@ -337,6 +337,17 @@ impl State {
         }
     }
 
+    /// The manifest, where it passed.
+    pub fn manifest(&self) -> Option<&VerifiedManifest> {
+        match &self.phase {
+            Phase::Absent | Phase::Tampered(_) => None,
+            Phase::Sealed(sealed) => Some(&sealed.manifest),
+            Phase::Opening(Opening { open, .. }) | Phase::Unsealed(Unsealed { open, .. }) => {
+                Some(open.manifest())
+            }
+        }
+    }
+
     /// Whether keys are in memory, served or not yet.
     pub const fn holds_keys(&self) -> bool {
         matches!(self.phase, Phase::Opening(_) | Phase::Unsealed(_))
@@ -348,6 +359,11 @@ impl State {
             Phase::Sealed(sealed) => sealed.shares.iter().map(|share| share.of().clone()).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// The manifest last seen, whatever became of it.
+    pub const fn manifest_seen(&self) -> Option<&KeyringSpec> {
+        self.spec.as_ref()
     }
 
     /// When the keys in hand are dropped by the manifest's `sealAfter`.

@@ -29,7 +29,7 @@ const KEYRINGS: [(&str, &str); 6] = [
 ];
 
 /// What is kept must not fall due while nobody looks.
-const LONG: &str = "99999d";
+const LONG: &str = "36500d";
 
 struct Life {
     operator: Operator,
@@ -159,6 +159,7 @@ impl Life {
             ("immutable", json!({ "delivery": "Immutable", "retention": kept, "class": "switchOver" })),
         ] {
             for (number, password) in ["first", "second"].into_iter().enumerate() {
+                self.world.next_second();
                 let document = encrypt("app.yaml", &format!("user: shop\npassword: {password}\n"));
                 let target = json!({ "name": name, "labels": { "team": "shop" }, "annotations": { "example.com/a": "b" } });
                 let spec =
@@ -200,6 +201,7 @@ impl Life {
             [("changed", &contents[..]), ("to-single", &to_single), ("from-single", &from_single)]
         {
             for (number, (plain, delivery)) in steps.iter().enumerate() {
+                self.world.next_second();
                 let document = json!({ "sops": encrypt("app.yaml", plain) });
                 let rotation = json!({ "delivery": delivery, "retention": { "period": LONG } });
                 self.apply_and_keep(to, name, &json!({ "documents": [document], "rotation": rotation }));

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use touchseal_rig::scratch::Scratch;
 use touchseal_suites::binaries;
-use touchseal_suites::chart::{objects, render, template};
+use touchseal_suites::chart::{RELEASE, folder, helm, objects, render, template, words};
 use touchseal_suites::world::repository;
 
 use crate::files;
@@ -56,6 +57,44 @@ fn its_definitions_are_those_of_the_types_and_survive_an_uninstall() {
     assert_eq!(names(&listed, "/name"), names(&kept, "/metadata/name"));
 }
 
+/// Whoever reads values.yaml has seen all that can be set, but for what is said there in a comment.
+#[test]
+fn every_value_that_is_allowed_stands_in_the_values() {
+    const ELSEWHERE: [&str; 2] = ["/global", "/podDisruptionBudget/minAvailable"];
+    let schema = fs::read_to_string(folder().join("values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let values = yaml("charts/touchseal/values.yaml");
+    let mut missing = Vec::new();
+    let mut todo = vec![(String::new(), schema["properties"].clone())];
+    while let Some((at, properties)) = todo.pop() {
+        for (name, property) in properties.as_object().unwrap() {
+            let path = format!("{at}/{name}");
+            if values.pointer(&path).is_none() && !ELSEWHERE.contains(&path.as_str()) {
+                missing.push(path);
+            } else if property["properties"].is_object() {
+                todo.push((path, property["properties"].clone()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What is shipped is a package: nothing that the chart needs is left out of it.
+#[test]
+fn packed_it_renders_the_same() {
+    let place = Scratch::new("chart-package").unwrap();
+    let chart = folder();
+    let into = place.path().to_str().unwrap();
+    let said = helm(&["package", chart.to_str().unwrap(), "--destination", into]);
+    assert!(said.status.success(), "{}", words(&said));
+    let package = place.path().join(format!("touchseal-{}.tgz", env!("CARGO_PKG_VERSION")));
+    let values = repository().join("tests/chart/values/everything.yaml");
+    let rest = ["-n", "touchseal-system", "-f", values.to_str().unwrap()];
+    let packed = helm(&[&["template", RELEASE, package.to_str().unwrap()], &rest[..]].concat());
+    assert!(packed.status.success(), "{}", words(&packed));
+    assert!(String::from_utf8_lossy(&packed.stdout) == template(&rest), "the package renders something else");
+}
+
 fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
     let found = objects
         .iter()
@@ -72,7 +111,7 @@ fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
 /// Flags that no value of the chart is for.
 const NOT_OF_THE_CHART: [&str; 4] = ["--operator-namespace", "--kubeconfig", "--help", "--version"];
 /// Flags of the chart that the operator is about to have.
-const COMING: [&str; 3] = ["--metrics-auth", "--metrics-tls", "--namespaces"];
+const COMING: [&str; 1] = ["--namespaces"];
 
 /// The programs themselves read them: a flag that is misspelt or no longer exists ends here, and a new one is missed.
 #[test]
@@ -109,4 +148,30 @@ fn the_programs_take_every_flag_and_the_chart_has_a_value_for_each() {
 fn accepted(program: std::path::PathBuf, arguments: &[String]) {
     let said = Command::new(program).args(arguments).arg("--help").output().unwrap();
     assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// Alerts and dashboard are carried as they are, but for the place of the runbooks.
+#[test]
+fn alerts_and_dashboard_arrive_as_they_were_written() {
+    let settings = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.runbookUrl=https://example.com/runbooks",
+        "grafanaDashboard.enabled=true",
+    ];
+    let all = render("touchseal-system", &settings);
+    let of = |kind: &str, name: &str| {
+        all.iter()
+            .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let alerts = fs::read_to_string(folder().join("files/alerts.yaml")).unwrap();
+    let alerts: Value =
+        serde_norway::from_str(&alerts.replace("docs/runbooks.md", "https://example.com/runbooks")).unwrap();
+    assert!(!alerts["groups"].as_array().unwrap().is_empty());
+    assert_eq!(of("PrometheusRule", "touchseal-operator")["spec"], alerts);
+    let dashboard = fs::read_to_string(folder().join("files/dashboard.json")).unwrap();
+    let carried = of("ConfigMap", "touchseal-dashboard")["data"]["touchseal.json"].clone();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(carried.as_str().unwrap()), read(&dashboard));
 }

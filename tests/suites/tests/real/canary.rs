@@ -407,7 +407,7 @@ fn clean(needles: &[Needle], what: &str, haystack: &[u8]) {
 /// What the process says and shows: its log, metrics, command line, environment, and every file it has open.
 fn sweep_operator(operator: &Operator, needles: &[Needle]) {
     let log = operator.process.log();
-    for word in ["could not be reconciled", "a release was refused", "unsealed"] {
+    for word in ["could not be reconciled", "a release was refused", "unsealed", "reconcile_id"] {
         assert!(log.contains(word), "the log is not what it should be: no {word}");
     }
     clean(needles, "the operator's log", log.as_bytes());

@@ -48,9 +48,14 @@ fn every_object_of_every_value_set_is_accepted() {
         assert!(!warnings.contains("Warning"), "{}: {warnings}", path.display());
         assert_eq!(String::from_utf8_lossy(&said.stdout).lines().count(), objects.len());
     }
-    for kind in
-        ["PodMonitor", "ServiceMonitor", "ValidatingAdmissionPolicy", "NetworkPolicy", "PriorityClass"]
-    {
+    for kind in [
+        "PodMonitor",
+        "PrometheusRule",
+        "ServiceMonitor",
+        "ValidatingAdmissionPolicy",
+        "NetworkPolicy",
+        "PriorityClass",
+    ] {
         assert!(kinds.contains(kind), "no value set has a {kind}");
     }
     cluster

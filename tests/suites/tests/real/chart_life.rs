@@ -158,7 +158,8 @@ fn a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_secrets_s
 #[test]
 fn a_second_release_leaves_the_shared_parts_to_the_first() {
     let world = fresh("second");
-    release(&world, chart::RELEASE).install(&chart::folder(), &["watchNamespaces={second-apps}"]);
+    let said = release(&world, chart::RELEASE).install(&chart::folder(), &["watchNamespaces={second-apps}"]);
+    assert!(said.contains("serves these namespaces alone: second-apps"), "{said}");
     world.cluster.namespace("second-other").unwrap();
     let other = Release { name: chart::RELEASE, namespace: "second-other", cluster: &world.cluster };
     let folder = chart::folder();

@@ -215,6 +215,14 @@ fn a_wish_that_only_stands_in_git_makes_nobody_a_holder() {
     let said = apply(&burnt.wish("early", &admin, Some("0123456789abcdef"))).unwrap_err();
     assert!(said.contains("after the operator has asked back"), "{said}");
 
+    // What applies git is no person.
+    let tool = "system:serviceaccount:flux-system:helm-controller";
+    let wish = burnt.world.cluster.dir().join("wish.json");
+    std::fs::write(&wish, burnt.wish("by-a-tool", tool, None).to_string()).unwrap();
+    let create = ["create", "-f", wish.to_str().unwrap(), "--as", tool, "--as-group", "system:masters"];
+    let said = burnt.world.cluster.kubectl_stdout(&create).unwrap_err().to_string();
+    assert!(said.contains("a person asks for an enrolment"), "{said}");
+
     // True to the letter, but whoever wrote it never sees the challenge.
     apply(&burnt.wish("blind", &admin, None)).unwrap();
     let asked = burnt.says("blind", "ChallengeIssued");

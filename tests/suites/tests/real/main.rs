@@ -24,6 +24,7 @@ mod keyring_life;
 mod mapping;
 mod materialise;
 mod memory;
+mod metrics;
 mod node_key;
 mod outage;
 mod ownership;

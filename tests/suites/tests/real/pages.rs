@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use touchseal_keyring::{MasterKey, OpenKeyring, manifest};
 use touchseal_rig::poll::eventually;
+use touchseal_rig::tools::Tool;
 use touchseal_suites::world::{repository, value};
 use touchseal_suites::{DEADLINE, Laptop, Operator, Page, Reading, Sops, World};
 
@@ -82,6 +83,24 @@ fn each_example_gives_the_secrets_it_promises() {
     apply("-k", "kustomize");
     wait_for_secrets(&world);
     delete(&world);
+
+    let helm = |arguments: &[&str]| {
+        let mut command = Tool::Helm.command().unwrap();
+        command.arg("--kubeconfig").arg(world.cluster.admin_kubeconfig());
+        let output = command.args(["-n", &world.apps]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "helm {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    helm(&["lint", "--strict", example("helm").to_str().unwrap()]);
+    helm(&["install", "shop", example("helm").to_str().unwrap()]);
+    wait_for_secrets(&world);
+    // Not a byte of a document changes on its way through the template.
+    for (name, file) in [("app", "app.yaml"), ("chat", "chat.env")] {
+        let there = world.encrypted_secret(name)["spec"]["documents"][0]["sops"].clone();
+        let here = fs::read_to_string(example("helm/documents").join(file)).unwrap();
+        assert_eq!(there, here.as_str(), "{file}");
+    }
+    helm(&["uninstall", "shop"]);
+    eventually(DEADLINE, "the Secrets to be gone", || world.secret("app").is_none()).unwrap();
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn waiting(world: &World, keyring: &str) -> Vec<Value> {
     requests.filter(|request| request["spec"]["keyring"] == keyring).cloned().collect()
 }
 
-fn delete_pod(world: &World, pod: &str) {
+pub fn delete_pod(world: &World, pod: &str) {
     let force = ["--force", "--grace-period=0"];
     world
         .cluster

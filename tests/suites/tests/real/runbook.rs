@@ -48,6 +48,12 @@ impl Team {
         fs::remove_file(file("app.yaml")).unwrap();
     }
 
+    fn recipient(&self) -> String {
+        let said = self.laptop.run(&["recipients", "-f", "prod.keyring.yaml", "--for", "shop"], PIN).ok().out;
+        let is = |word: &&str| word.starts_with("age1") && !word.starts_with("age1yubikey");
+        said.split_whitespace().find(is).unwrap().to_owned()
+    }
+
     fn apply(&self, world: &World, file: &str) {
         world.cluster.apply(&fs::read_to_string(self.folder.path().join(file)).unwrap()).unwrap();
     }
@@ -92,18 +98,11 @@ fn the_cluster_is_gone() {
 #[test]
 fn touchseal_is_gone() {
     let team = Team::new(Path::new("/nonexistent/kubeconfig"));
-    let recipient = |text: &str| {
-        text.split_whitespace()
-            .find(|word| word.starts_with("age1") && !word.starts_with("age1yubikey"))
-            .unwrap()
-            .to_owned()
-    };
-    let ask = ["recipients", "-f", "prod.keyring.yaml", "--for", "shop"];
     let sops = touchseal_suites::Sops::new();
-    let older = recipient(&team.laptop.run(&ask, PIN).ok().out);
+    let older = team.recipient();
     let older = sops.encrypt("older.yaml", "password: of the first generation\n", &older);
     team.laptop.run(&["keyring", "rotate", "-f", "prod.keyring.yaml"], PIN).ok();
-    let newer = recipient(&team.laptop.run(&ask, PIN).ok().out);
+    let newer = team.recipient();
     let newer = sops.encrypt("secrets.yaml", "password: of the second generation\n", &newer);
     fs::write(team.folder.path().join("older.yaml"), older).unwrap();
     fs::write(team.folder.path().join("secrets.yaml"), newer).unwrap();
@@ -166,21 +165,27 @@ fn every_yubikey_is_gone_and_a_replica_is_unsealed() {
     let _operator = team.served(&mut world);
     let page = Page::of(PAGE);
     team.reading().follow(&page.section("Be ready"));
-    team.lose(0);
-    let lost = team.alice.counters().private_key_operations;
-    let mut carol = None;
+    let bob = team.laptop.key(1, 814);
+    team.laptop.run(&["keyring", "enrol", "-f", "prod.keyring.yaml", "--holder", "bob"], PIN).ok();
+    team.laptop.git(&["commit", "-qam", "Bob, too"]);
+    team.apply(&world, "prod.keyring.yaml");
+    [0, 1].into_iter().for_each(|slot| team.lose(slot));
+    let lost = [&team.alice, &bob].map(|key| key.counters().private_key_operations);
+    let mut new = Vec::new();
     team.reading().follow_with(
         &page.section("Every YubiKey is gone, a replica is unsealed"),
         |act| match act {
-            "a new YubiKey" => carol = Some(team.laptop.key(0, 815)),
+            "two new YubiKeys" => {
+                new.extend([(0, 815), (1, 816)].map(|(slot, serial)| team.laptop.key(slot, serial)))
+            }
             other => panic!("nobody does {other:?}"),
         },
     );
     world.wait_for_replicas("prod", 1);
-    assert_eq!(team.alice.counters().private_key_operations, lost);
-    let holders: Vec<_> =
-        team.laptop.manifest("prod").holders.into_iter().map(|holder| holder.name).collect();
-    assert_eq!(holders, ["carol"]);
+    assert_eq!([&team.alice, &bob].map(|key| key.counters().private_key_operations), lost);
+    let manifest = team.laptop.manifest("prod");
+    let holders: Vec<_> = manifest.holders.iter().map(|holder| holder.name.as_str()).collect();
+    assert_eq!((holders, manifest.generations.len()), (vec!["carol", "dave"], 2));
     assert_eq!(password(&world), "correct horse");
 }
 
@@ -188,16 +193,32 @@ fn every_yubikey_is_gone_and_a_replica_is_unsealed() {
 fn every_yubikey_is_gone_and_everything_is_sealed() {
     let mut world = World::documented();
     let team = Team::new(&world.cluster.admin_kubeconfig());
+    // Values that are no text, and a key that stock sops leaves in the clear by its name.
+    let odd = "apiVersion: v1\nkind: Secret\ndata:\n  password: Y29ycmVjdCBob3JzZQ==\n  keystore: //4AgA==\n  pin_unencrypted: NDcxMQ==\n";
+    let file = |name: &str| team.folder.path().join("shop").join(name);
+    fs::write(file("app.yaml"), odd).unwrap();
+    let recipient = team.recipient();
+    let encrypted = touchseal_suites::Sops::new().encrypt_with(
+        "app.yaml",
+        odd,
+        &["--age", &recipient, "--encrypted-regex", "^data$"],
+    );
+    fs::write(file("app.yaml"), encrypted).unwrap();
+    let wrap = ["wrap", "shop/app.yaml", "--as", "manifest", "--name", "app", "--namespace", "shop"];
+    let manifest = team.laptop.run_plain(&wrap).ok().out;
+    fs::write(file("app.esec.yaml"), manifest).unwrap();
+    fs::remove_file(file("app.yaml")).unwrap();
+    team.laptop.git(&["commit", "-qam", "A whole Secret"]);
     let Operator { process, pod, .. } = team.served(&mut world);
     team.lose(0);
     drop(process);
     let _operator = Operator::start_as(&world.cluster, &world.system, pod);
     world.requests(1);
     let before = world.secret("app").unwrap();
-    let page = Page::of(PAGE);
+    assert_eq!(value(&before, "keystore").unwrap(), [0xff, 0xfe, 0x00, 0x80]);
     let mut carol = None;
     team.reading().follow_with(
-        &page.section("Every YubiKey is gone, everything is sealed"),
+        &Page::of(PAGE).section("Every YubiKey is gone, everything is sealed"),
         |act| match act {
             "a new YubiKey" => carol = Some(team.laptop.key(0, 815)),
             other => panic!("nobody does {other:?}"),
@@ -205,5 +226,6 @@ fn every_yubikey_is_gone_and_everything_is_sealed() {
     );
     let after = world.secret("app").unwrap();
     assert_eq!((&after["data"], &after["metadata"]["uid"]), (&before["data"], &before["metadata"]["uid"]));
-    assert_eq!(password(&world), "correct horse");
+    let git = fs::read_to_string(file("app.esec.yaml")).unwrap();
+    assert!(!git.contains("NDcxMQ") && !git.contains("4711"), "a value is in git in the clear");
 }

@@ -280,6 +280,8 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         Reason::HandedOver,
         Reason::SealAfter,
         Reason::RequestForged,
+        Reason::OneYubiKey,
+        Reason::EveryHolderNeeded,
         Reason::ReleaseInvalid,
     ];
     for reason in Reason::ALL {

@@ -6,7 +6,7 @@ use touchseal_crds::keyring::{Holder, KeyringSpec};
 use touchseal_keyring::{MasterKey, OpenKeyring, manifest};
 use touchseal_rig::poll::eventually;
 use touchseal_suites::world::{condition, repository, value};
-use touchseal_suites::{DEADLINE, Operator, SoftHolder, World};
+use touchseal_suites::{DEADLINE, Laptop, Operator, SoftHolder, World};
 
 /// A keyring of two live generations at revision 3, and the manifest of revision 2 before it. The keyring's vectors
 /// attack this very keyring.
@@ -116,6 +116,62 @@ fn other_manifests_are_refused_and_the_right_one_is_taken_up_again() {
         world.wait_for("app", "True", "Materialised");
         assert_eq!(world.secret("app").unwrap(), secret, "{attack}");
     }
+}
+
+/// A manifest no program of this version can read, in the keyring's place or beside it: the API server refuses what its schema
+/// knows to be wrong, and where that is looser (another version's) nobody is blinded by it.
+#[test]
+fn a_manifest_that_cannot_be_read_seals_its_keyring_and_blinds_nobody() {
+    let mut world = World::new("unreadable");
+    let line = line();
+    world.apply_keyring("prod", &line.spec);
+    let operator = world.operator();
+    world.unseal("prod", &line.open, 1);
+    let patch = |name: &str, patch: &Value| {
+        let patch = patch.to_string();
+        world.cluster.kubectl_stdout(&["patch", "keyring", name, "--type=json", "-p", &patch])
+    };
+    let serial =
+        |serial: Value| json!([{ "op": "replace", "path": "/spec/holders/0/serial", "value": serial }]);
+    let refused = patch("prod", &serial(json!(5_000_000_000_u64))).unwrap_err().to_string();
+    assert!(refused.contains("spec.holders[0].serial") && refused.contains("4294967295"), "{refused}");
+
+    let anything = json!([{
+        "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+        "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+    }]);
+    let crd = ["patch", "crd", "keyrings.touchseal.dev", "--type=json", "-p"];
+    world.cluster.kubectl_stdout(&[&crd[..], &[&anything.to_string()]].concat()).unwrap();
+    let odd = json!({
+        "apiVersion": "touchseal.dev/v1alpha1", "kind": "Keyring", "metadata": { "name": "odd" },
+        "spec": { "version": "of another kind" },
+    });
+    world.cluster.apply(&odd.to_string()).unwrap();
+    // Beside it the right one is followed, shown and sealed as ever.
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let system = world.system.clone();
+    let status = laptop.run_plain(&["status", "--operator-namespace", &system]);
+    assert!(status.out.contains("prod") && status.out.contains("Unsealed"), "{}{}", status.out, status.err);
+    laptop.run_plain(&["seal", "--keyring", "prod", "--operator-namespace", &system]).ok();
+    world.wait_for_replicas("prod", 0);
+    world.unseal("prod", &line.open, 1);
+
+    patch("prod", &serial(json!("many"))).unwrap();
+    wait_until_refused(&world, &operator, "ManifestInvalid");
+    // The panic button is heard over it, and a start finds all keyrings there are.
+    world.seal("prod", "over-an-unreadable-one");
+    eventually(DEADLINE, "the marker to be acted upon", || {
+        let keyring = world.cluster.get(&["keyring", "prod"]).unwrap();
+        let handled = &keyring["status"]["replicas"][0]["lastHandledSealRequest"];
+        if handled == "over-an-unreadable-one" { Ok(()) } else { Err(keyring["status"].to_string()) }
+    })
+    .unwrap();
+    let Operator { process, pod, .. } = operator;
+    drop(process);
+    let _operator = Operator::start_as(&world.cluster, &world.system, pod);
+    apply(&world, &json!(line.spec));
+    world.unseal("prod", &line.open, 1);
+    world.upgrade(&[]); // the schema as it is shipped
 }
 
 #[test]

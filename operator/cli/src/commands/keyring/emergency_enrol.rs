@@ -144,6 +144,11 @@ pub fn run(args: &EmergencyEnrolArgs, global: &Global) -> Result<(), Failure> {
         terminal::say(&format!(
             "{file} rewritten: commit it and apply it while a replica is unsealed, then enrol a second YubiKey"
         ));
+        if !on_card {
+            terminal::say(
+                "the new key was NOT tried: seal, rotate and restart nothing before it has opened the keyring once",
+            );
+        }
     }
     Ok(())
 }

@@ -1,13 +1,17 @@
-//! /healthz, /readyz and /metrics. Sealed is a normal state: a sealed operator is alive and ready, so that it stays
-//! reachable for its unsealing.
+//! /healthz and /readyz here, /metrics in `metrics`. Sealed is a normal state: a sealed operator is alive and ready, so that
+//! it stays reachable for its unsealing.
+
+mod guard;
+pub mod metrics;
+mod review;
+mod serve;
+mod tls;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::routing::get;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -43,29 +47,6 @@ pub async fn serve_probes(address: SocketAddr, ready: Readiness) -> std::io::Res
         "/readyz",
         get(move || async move {
             if ready.get() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") }
-        }),
-    );
-    axum::serve(listener, routes).await
-}
-
-/// Serves the metrics until the process ends.
-///
-/// # Errors
-/// The address cannot be bound.
-pub async fn serve_metrics(address: SocketAddr, registry: Registry) -> std::io::Result<()> {
-    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let registry = Arc::new(registry);
-    let listener = TcpListener::bind(address).await?;
-    let routes = Router::new().route(
-        "/metrics",
-        get(move || async move {
-            let mut text = String::new();
-            match prometheus_client::encoding::text::encode(&mut text, &registry) {
-                Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text),
-                Err(_) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, OPENMETRICS)], String::new())
-                }
-            }
         }),
     );
     axum::serve(listener, routes).await

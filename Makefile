@@ -7,9 +7,10 @@ SHELL := /bin/bash
 export TOUCHSEAL_TOOLS := $(CURDIR)/.cache/tools
 
 # Where cargo puts the programs that the suites and the demo run.
-PROGRAMS := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
+BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+PROGRAMS := $(BUILT)/debug
 
-.PHONY: help demo test fuzz lint bench tools deny clean
+.PHONY: help demo test image fuzz lint bench tools deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,14 +19,17 @@ demo: tools ## the story from ciphertext in git to a native Secret, on a real AP
 	cargo build --workspace --bins
 	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" "$(PROGRAMS)/demo"
 
-test: tools ## every test of the workspace
+test: image ## every test of the workspace
 	cargo build --workspace --bins
-	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" cargo test --workspace --no-fail-fast
+	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" TOUCHSEAL_IMAGE="$(BUILT)/image" cargo test --workspace --no-fail-fast
+
+image: tools ## the operator's image and its list of parts, in target/image; see operator/image/README.md
+	@operator/image/image.sh
 
 # Coverage comes from the compiler, so nothing but the stable toolchain is needed; see tests/fuzz/README.md.
 SECONDS := 60
 TARGET := all
-FUZZED := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/fuzz
+FUZZED := $(BUILT)/fuzz
 
 fuzz: ## hostile input, guided by coverage: make fuzz SECONDS=60 TARGET=yaml (default: all, sharing the time)
 	RUSTC_WRAPPER="$(CURDIR)/tests/fuzz/instrument.sh" cargo build --profile fuzz --package touchseal-fuzz --bin fuzz

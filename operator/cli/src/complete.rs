@@ -106,7 +106,10 @@ mod tests {
 
     #[test]
     fn commands_flags_and_values_are_completed() {
-        assert_eq!(complete(&["vers"]), "version\tPrint the version\n:4\n");
+        assert_eq!(
+            complete(&["vers"]),
+            "version\tPrint the versions of touchseal and of the operator, and say where it matters that they differ\n:4\n"
+        );
         assert!(complete(&["keyring", ""]).starts_with("create\t"));
         assert!(complete(&["unseal", "--ser"]).contains("--serial\t"));
         let formats = complete(&["-n", "keyring", "status", "-o", "j"]);

@@ -68,7 +68,7 @@ fn run(name: Name, arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Seal(args) => commands::seal::run(args, global),
         Command::Status(args) => commands::status::run(args, global),
         Command::Doctor(args) => commands::doctor::run(args, global),
-        Command::Version => commands::version::run(global),
+        Command::Version(args) => commands::version::run(args, global),
         Command::Completion(args) => commands::completion::run(args, command.clone()),
     }
 }

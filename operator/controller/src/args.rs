@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use touchseal_crds::names;
 
+use crate::scope;
+
 /// Turns EncryptedSecrets into Secrets once a holder has unsealed it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "touchseal-operator", version, args_override_self = true)]
@@ -18,6 +20,11 @@ pub struct Args {
     /// ServiceAccount the operator runs as; unseal proofs are its tokens.
     #[arg(long, default_value = names::DEFAULT_SERVICE_ACCOUNT)]
     pub service_account: String,
+
+    /// Namespaces to serve, separated by commas; default: all. Limited so, the operator needs Roles in these namespaces
+    /// instead of rights in all, and leaves EncryptedSecrets elsewhere alone.
+    #[arg(long, env = "TOUCHSEAL_NAMESPACES", value_delimiter = ',', value_parser = scope::namespace)]
+    pub namespaces: Vec<String>,
 
     /// Path of a kubeconfig; default: the in-cluster configuration.
     #[arg(long, env = "KUBECONFIG")]
@@ -129,4 +136,25 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespaces(flags: &[&str]) -> Result<Vec<String>, String> {
+        let args = Args::try_parse_from([&["touchseal-operator"], flags].concat());
+        args.map(|args| args.namespaces).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn namespaces_are_a_list_and_nothing_stands_for_all_but_its_absence() {
+        assert_eq!(namespaces(&[]).unwrap(), Vec::<String>::new());
+        assert_eq!(namespaces(&["--namespaces=a,b"]).unwrap(), ["a", "b"]);
+        assert_eq!(namespaces(&["--namespaces=a,b", "--namespaces", "c"]).unwrap(), ["a", "b", "c"]);
+        for empty in ["--namespaces=", "--namespaces=a,", "--namespaces=*"] {
+            let said = namespaces(&[empty]).unwrap_err();
+            assert!(said.contains("no name of a namespace; leave it out to serve all"), "{said}");
+        }
+    }
 }

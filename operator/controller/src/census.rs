@@ -1,7 +1,8 @@
-//! Counts in each Keyring's status how many EncryptedSecrets need each of its key generations. Counted from what the watch
-//! shows, needs no key; written when it changed, at most once every few seconds.
+//! Counts in each Keyring's status how many EncryptedSecrets need each of its key generations. Counted from what the watches
+//! show, in the namespaces that are served; needs no key; written when it changed, at most once every few seconds.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -17,6 +18,7 @@ use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{EncryptedSecret, Keyring};
 use touchseal_plan::census::Census;
 
+use crate::places::{Kind, Places};
 use crate::{lax, words};
 
 /// Time from a change to the count: a thousand objects that change together make a handful of writes, and one that is
@@ -34,11 +36,13 @@ struct Known {
 }
 
 /// Runs until the term ends. `news` ticks whenever one of `objects` changed.
-pub async fn follow(client: Client, objects: Store<EncryptedSecret>, mut news: watch::Receiver<()>) {
+pub async fn follow(
+    client: Client,
+    (places, objects): (Arc<Places>, Store<EncryptedSecret>),
+    mut news: watch::Receiver<()>,
+) {
     // An object that is not known yet is not one that needs nothing.
-    if objects.wait_until_ready().await.is_err() {
-        return;
-    }
+    places.settled(Kind::EncryptedSecrets).await;
     let api: Api<Keyring> = Api::all(client.clone());
     let mut keyrings = lax::keyrings(client).boxed();
     let mut known = HashMap::new();

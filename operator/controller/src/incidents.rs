@@ -2,7 +2,7 @@
 //! once a second, and writes its status where that changed. Needs no key: rotations are told apart by what was recorded.
 //! Each time it notes in the ledger which EncryptedSecrets are gone, for an Incident that is opened later asks since when.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use touchseal_plan::incident::{Followed, Outcome, Record, judge};
 
 use crate::events::Events;
 use crate::ledger::{Ledger, LedgerError};
+use crate::places::{Kind, Places};
 use crate::secrets::{Key, newer};
 use crate::telemetry::{IncidentLabel, Metrics};
 use crate::{lists, merge, observe, reconcile, words};
@@ -53,6 +54,9 @@ struct Known {
     remaining: Option<Vec<Remaining>>,
 }
 
+/// The EncryptedSecrets that are known, and where they are.
+type Objects = (Arc<Places>, Store<EncryptedSecret>);
+
 /// Why a round has to be made again.
 #[derive(Debug, thiserror::Error)]
 enum RoundError {
@@ -69,11 +73,9 @@ impl Incidents {
     }
 
     /// Runs until the process ends. `news` ticks whenever one of `objects` changed.
-    pub async fn follow(mut self, objects: Store<EncryptedSecret>, mut news: watch::Receiver<()>) {
+    pub async fn follow(mut self, objects: Objects, mut news: watch::Receiver<()>) {
         // An object that is not known yet is not one that was deleted.
-        if objects.wait_until_ready().await.is_err() {
-            return;
-        }
+        objects.0.settled(Kind::EncryptedSecrets).await;
         let mut incidents = lists::incidents(self.client.clone()).boxed();
         let mut due: Option<Instant> = None;
         let mut rested = Instant::now();
@@ -138,13 +140,13 @@ impl Incidents {
     }
 
     /// Judges every open incident once.
-    async fn round(&mut self, objects: &Store<EncryptedSecret>) -> Result<(), RoundError> {
+    async fn round(&mut self, objects: &Objects) -> Result<(), RoundError> {
         let now = reconcile::now();
-        let gone = self.note_ends(objects, &now).await?;
+        let missing = self.note_ends(objects, &now).await?;
         if self.listed.is_some() || self.known.values().all(|known| is_over(&known.incident)) {
             return Ok(());
         }
-        let followed = self.gather(objects, gone).await?;
+        let followed = self.gather(&objects.1, missing).await?;
         let mut trouble = Ok(());
         for (name, known) in &mut self.known {
             let incident = &known.incident;
@@ -169,36 +171,43 @@ impl Incidents {
         trouble
     }
 
-    /// What the ledger has of the EncryptedSecrets that are gone.
+    /// What the ledger has of the EncryptedSecrets that are gone, or of which nobody knows whether they are.
     async fn note_ends(
         &mut self,
-        objects: &Store<EncryptedSecret>,
+        (places, objects): &Objects,
         now: &Time,
     ) -> Result<Vec<(Key, LedgerEntry)>, LedgerError> {
         if !self.discovered {
             self.ledger.discover().await?;
             self.discovered = true;
         }
-        let there = |(namespace, name): &Key| objects.get(&ObjectRef::new(name).within(namespace)).is_some();
-        self.ledger.note_ends(there, now).await
+        self.ledger
+            .note_ends(
+                |(namespace, name)| {
+                    let there = objects.get(&ObjectRef::new(name).within(namespace)).is_some();
+                    (there || places.knows(Kind::EncryptedSecrets, namespace)).then_some(there)
+                },
+                now,
+            )
+            .await
     }
 
     /// What the ledger has of every EncryptedSecret that it or the cluster knows.
     async fn gather(
         &self,
         objects: &Store<EncryptedSecret>,
-        gone: Vec<(Key, LedgerEntry)>,
+        missing: Vec<(Key, LedgerEntry)>,
     ) -> Result<Vec<Followed>, LedgerError> {
-        let ended = |((namespace, name), entry): (Key, LedgerEntry)| Followed {
+        let unseen = |((namespace, name), entry): (Key, LedgerEntry)| Followed {
             record: Some(Record::from(&entry)),
-            labels: BTreeMap::new(),
+            labels: None,
             created: entry.since,
             ended: entry.ended,
             consumers_known: false,
             namespace,
             name,
         };
-        let mut followed: Vec<Followed> = gone.into_iter().map(ended).collect();
+        let mut followed: Vec<Followed> = missing.into_iter().map(unseen).collect();
         for object in objects.state() {
             let (namespace, name) = observe::key(&object);
             let entry = self.ledger.get(&namespace, &name).await?;
@@ -206,7 +215,7 @@ impl Incidents {
             followed.push(Followed {
                 record: entry.as_ref().map(Record::from),
                 ended: None,
-                labels: object.labels().clone(),
+                labels: Some(object.labels().clone()),
                 created: object.creation_timestamp().unwrap_or_else(reconcile::now),
                 consumers_known: consumers.is_none_or(|consumers| consumers.known),
                 namespace,

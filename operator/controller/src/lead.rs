@@ -9,10 +9,10 @@ use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Config as ControllerConfig, Controller, WatchStreamExt as _, controller};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
@@ -25,14 +25,16 @@ use crate::incidents::Incidents;
 use crate::keys::Keys;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
-use crate::objects::Gate;
+use crate::objects::{self, Gate};
+use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
 use crate::rollout::Rollouts;
+use crate::scope::Scope;
 use crate::secrets::{self, Key, Secrets};
 use crate::telemetry::Metrics;
 use crate::templates::Templates;
 use crate::watches::Watches;
-use crate::{census, lists, observe, recipients, reconcile, words};
+use crate::{census, lists, observe, recipients, reconcile};
 
 /// What outlives a term.
 pub struct Lead {
@@ -42,6 +44,8 @@ pub struct Lead {
     pub leadership: Leadership,
     /// Namespace of the ledger.
     pub namespace: String,
+    /// Which namespaces are served.
+    pub scope: Scope,
     /// This process's pod.
     pub pod: String,
     /// Keyrings open in this process.
@@ -69,7 +73,7 @@ impl Lead {
             let (wake, woken) = mpsc::unbounded_channel();
             let watches = Watches::new(client.clone(), wake.clone());
             let interrupted = self.metrics.pod_watches_interrupted.clone();
-            let pods = Pods::new(client.clone(), wake.clone(), interrupted);
+            let pods = Pods::new(client.clone(), wake.clone(), interrupted, self.scope.is_limited());
             tokio::select! {
                 biased;
                 () = self.leadership.lost(term) => {}
@@ -89,6 +93,7 @@ impl Lead {
 
     async fn work(&self, client: &Client, (wake, woken): Wake, watches: &Arc<Watches>, pods: &Arc<Pods>) {
         let secrets = Arc::new(Secrets::new());
+        let places = Places::new(self.scope.clone());
         let events = Events::new(client.clone(), &self.pod);
         let (objects, objects_changed) = (reflector::store(), watch::channel(()));
         let rollouts = Rollouts::new(client.clone(), events.clone(), wake.clone());
@@ -105,8 +110,9 @@ impl Lead {
             Arc::clone(&self.metrics),
         );
         let enrolments = enrolments.follow(self.keys_ticks.clone());
-        let census = census::follow(client.clone(), objects.0.clone(), objects_changed.1.clone());
-        let incidents = incidents.follow(objects.0.clone(), objects_changed.1);
+        let known = (Arc::clone(&places), objects.0.clone());
+        let census = census::follow(client.clone(), known.clone(), objects_changed.1.clone());
+        let incidents = incidents.follow(known, objects_changed.1);
         let context = Arc::new(Context {
             client: client.clone(),
             keys: Arc::clone(&self.keys),
@@ -124,20 +130,26 @@ impl Lead {
             echoes: Arc::default(),
             failures: Mutex::new(HashMap::new()),
         });
-        let count = count(Arc::clone(&self.metrics), objects.0.clone());
-        let listed = oneshot::channel();
-        let follow = follow_secrets(client.clone(), secrets, wake.clone(), listed.0);
-        let ready = async {
-            // A reconcile must know which Secrets are ours, which keyrings there are and where numbers begin before it decides.
+        let count = count(Arc::clone(&self.metrics), Arc::clone(&places), objects.0.clone());
+        let told = {
+            let client = client.clone();
+            places::follow(&places, Kind::Secrets, move |within| lists::our_secrets(client.clone(), within))
+        };
+        let secrets = follow_secrets(told, secrets, wake.clone());
+        let ticks = stream::select(ticks(self.keys_ticks.clone()), ticks(floor.ticks()));
+        let control = async {
+            // A reconcile must know which keyrings there are and where numbers begin before it decides, and which Secrets are
+            // ours (`places`).
             self.known.is_set().await;
             floor.known().await;
-            listed.1.await.is_ok()
+            let objects = (objects, objects_changed.0);
+            control(context, &places, objects, self.concurrency, (wake, woken), ticks).await;
         };
-        let objects = (objects, objects_changed.0);
-        let ticks = stream::select(ticks(self.keys_ticks.clone()), ticks(floor.ticks()));
+        let keys = (Arc::clone(&self.keys), self.keys_ticks.clone());
         tokio::select! {
-            () = control(context, objects, self.concurrency, (wake, woken), ticks, ready) => {}
-            () = follow => {}
+            () = control => {}
+            () = places.follow(client.clone()) => {}
+            () = secrets => {}
             () = floor.follow(client.clone(), &self.namespace) => {}
             () = incidents => {}
             () = census => {}
@@ -145,16 +157,15 @@ impl Lead {
             () = enrolments => {}
             () = Arc::clone(pods).run() => {}
             () = rollouts.run() => {}
-            () = recipients::publish(client.clone(), Arc::clone(&self.keys), self.keys_ticks.clone()) => {}
+            () = recipients::publish(client.clone(), &places, keys) => {}
         }
     }
 }
 
 /// Has metrics count the objects, once they are complete.
-async fn count(metrics: Arc<Metrics>, objects: Store<EncryptedSecret>) {
-    if objects.wait_until_ready().await.is_ok() {
-        metrics.documents.follow(objects);
-    }
+async fn count(metrics: Arc<Metrics>, places: Arc<Places>, objects: Store<EncryptedSecret>) {
+    places.settled(Kind::EncryptedSecrets).await;
+    metrics.documents.follow(objects);
     std::future::pending().await
 }
 
@@ -167,34 +178,35 @@ type Objects = ((Store<EncryptedSecret>, Writer<EncryptedSecret>), watch::Sender
 /// Reconciles EncryptedSecrets whenever something they depend on changes.
 async fn control(
     context: Arc<Context>,
-    ((reader, writer), news): Objects,
+    places: &Arc<Places>,
+    ((reader, mut writer), news): Objects,
     concurrency: u16,
     (wake, woken): Wake,
     ticks: impl Stream<Item = ()> + Send + 'static,
-    ready: impl Future<Output = bool>,
 ) {
-    if !ready.await {
-        return;
+    if places.scope().is_limited() {
+        // Whoever needs all of them waits for the places, not for the store.
+        [Event::Init, Event::InitDone].iter().for_each(|event| writer.apply_watcher_event(event));
     }
     let mut gate = Gate::new(Arc::clone(&context.echoes), wake);
     let [changed, asked, all] = [(); 3].map(|()| context.metrics.reconciles.clone());
-    let known = reader.clone();
-    let objects = lists::encrypted_secrets(context.client.clone())
+    let all_known = reader.clone();
+    let client = context.client.clone();
+    let told = places::follow(places, Kind::EncryptedSecrets, move |within| {
+        lists::encrypted_secrets(client.clone(), within)
+    });
+    let objects = objects::as_one(told, reader.clone())
+        .map(Ok::<_, watcher::Error>)
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .filter_map(move |event| {
             news.send_replace(());
-            std::future::ready(match event {
-                Ok(event) => gate.pass(event).map(|object| {
-                    changed.wait(&observe::key(&object));
-                    Ok(object)
-                }),
-                Err(error) => {
-                    let problem = words::of_watch(&error);
-                    tracing::warn!(problem, "watch of EncryptedSecrets failed; it is tried again");
-                    Some(Err(error))
-                }
-            })
+            std::future::ready(
+                event
+                    .map(|event| gate.pass(event))
+                    .transpose()
+                    .map(|passed| passed.inspect(|object| changed.wait(&observe::key(object)))),
+            )
         });
     let clear_up = Arc::clone(&context);
     Controller::for_stream(objects, reader)
@@ -203,7 +215,7 @@ async fn control(
             asked.wait(&(object.namespace.clone().unwrap_or_default(), object.name.clone()));
         }))
         .reconcile_all_on(ticks.inspect(move |()| {
-            known.state().iter().for_each(|object| all.wait(&observe::key(object)));
+            all_known.state().iter().for_each(|object| all.wait(&observe::key(object)));
         }))
         .run(reconcile::reconcile, reconcile::on_error, context)
         .for_each(|result| {
@@ -217,13 +229,13 @@ async fn control(
 
 /// Follows the Secrets of ours and wakes the EncryptedSecret of each that changed under somebody else's hand.
 async fn follow_secrets(
-    client: Client,
+    told: impl Stream<Item = Told<Secret>> + Send,
     secrets: Arc<Secrets>,
     wake: mpsc::UnboundedSender<ObjectRef<EncryptedSecret>>,
-    listed: oneshot::Sender<()>,
 ) {
-    let mut events = lists::our_secrets(client).boxed();
-    let mut listed = Some(listed);
+    let mut told = std::pin::pin!(told);
+    // Places listed before: in a first list everything is news, and nobody has decided anything yet.
+    let mut known = HashSet::new();
     let mut present: HashSet<Key> = HashSet::new();
     // Whoever the Secret said it came from, before and now: a Secret that changes hands concerns both.
     let wake_sources = |(namespace, _): Key, sources: [Option<String>; 2]| {
@@ -231,41 +243,35 @@ async fn follow_secrets(
             let _ = wake.send(ObjectRef::new(&source).within(&namespace));
         }
     };
-    while let Some(event) = events.next().await {
+    while let Some(Told { place, event }) = told.next().await {
         match event {
-            Ok(Event::Init) => present.clear(),
-            Ok(Event::InitApply(secret)) => {
+            Event::Init => present.clear(),
+            Event::InitApply(secret) => {
                 let key = secrets::key(&secret);
                 present.insert(key.clone());
                 let before = secrets.get(&key).and_then(|known| known.source);
-                if secrets.seen(&secret) && listed.is_none() {
+                if secrets.seen(&secret) && known.contains(&place) {
                     wake_sources(key, [before, source(&secret)]);
                 }
             }
-            Ok(Event::InitDone) => {
-                for (key, lost) in secrets.retain(&present) {
+            Event::InitDone => {
+                for (key, lost) in secrets.retain(place.as_deref(), &present) {
                     wake_sources(key, [lost.source, None]);
                 }
-                if let Some(listed) = listed.take() {
-                    let _ = listed.send(());
-                }
+                known.insert(place);
             }
-            Ok(Event::Apply(secret)) => {
+            Event::Apply(secret) => {
                 let key = secrets::key(&secret);
                 let before = secrets.get(&key).and_then(|known| known.source);
                 if secrets.seen(&secret) {
                     wake_sources(key, [before, source(&secret)]);
                 }
             }
-            Ok(Event::Delete(secret)) => {
+            Event::Delete(secret) => {
                 let key = secrets::key(&secret);
                 let before = secrets.get(&key).and_then(|known| known.source);
                 secrets.gone(&secret);
                 wake_sources(key, [before, source(&secret)]);
-            }
-            Err(error) => {
-                let problem = words::of_watch(&error);
-                tracing::warn!(problem, "watch of Secrets failed; it is tried again");
             }
         }
     }

@@ -162,20 +162,20 @@ impl Ledger {
     }
 
     /// Notes at `now` which entries' objects are not `there` any more, and which are again; asked after the entry was seen.
-    /// Gives those of objects that are gone.
+    /// Where nobody knows (None) nothing is noted. Gives the entries of all that are not seen to be there.
     ///
     /// # Errors
     /// A shard cannot be read or written.
     pub async fn note_ends(
         &self,
-        there: impl Fn(&Key) -> bool,
+        there: impl Fn(&Key) -> Option<bool>,
         now: &Time,
     ) -> Result<Vec<(Key, LedgerEntry)>, LedgerError> {
         let shards: Vec<_> = {
             let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
             shards.values().cloned().collect()
         };
-        let mut gone = Vec::new();
+        let mut missing = Vec::new();
         for shard in shards {
             let (answer, listed) = oneshot::channel();
             shard.send(Request::List(answer)).await.map_err(|_| LedgerError::Closed)?;
@@ -183,23 +183,25 @@ impl Ledger {
                 let Some((namespace, name)) = id.split_once('/') else { continue };
                 let key = (namespace.to_owned(), name.to_owned());
                 let is_there = there(&key);
-                if is_there && !ended {
+                if is_there == Some(true) && !ended {
                     continue;
                 }
                 let Some(entry) = self.get(namespace, name).await? else { continue };
-                let right = LedgerEntry {
-                    ended: (!is_there).then(|| entry.ended.clone().unwrap_or_else(|| now.clone())),
-                    ..entry.clone()
+                let ended = match is_there {
+                    Some(true) => None,
+                    Some(false) => Some(entry.ended.clone().unwrap_or_else(|| now.clone())),
+                    None => entry.ended.clone(),
                 };
+                let right = LedgerEntry { ended, ..entry.clone() };
                 if right != entry {
                     self.commit(namespace, name, Some(entry), right.clone()).await?;
                 }
-                if !is_there {
-                    gone.push((key, right));
+                if is_there != Some(true) {
+                    missing.push((key, right));
                 }
             }
         }
-        Ok(gone)
+        Ok(missing)
     }
 
     async fn send(&self, namespace: &str, name: &str, request: Request) -> Result<(), LedgerError> {

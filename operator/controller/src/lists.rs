@@ -1,13 +1,14 @@
-//! The watches of objects that tenants make, listed in pages small enough for the operator's memory.
+//! The watches of objects that tenants make, listed in pages small enough for the operator's memory. `within` is the
+//! namespace to watch; None: all.
 
 use futures::Stream;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use touchseal_crds::names::{MANAGED_BY, MANAGED_BY_LABEL};
-use touchseal_crds::{EncryptedSecret, Incident};
+use touchseal_crds::{EncryptedSecret, Incident, Recipient};
 
 /// Objects of one page. A page is held as text and as objects at once, and an object can have 1.5 MiB (etcd's limit of a
 /// request), so this takes 75 MiB of the 128 MiB the operator may have where a tenant fills it; for 5,000 objects it is
@@ -15,11 +16,12 @@ use touchseal_crds::{EncryptedSecret, Incident};
 /// the client has no way back to lists.
 const PAGE: u32 = 25;
 
-/// Every EncryptedSecret.
+/// EncryptedSecrets.
 pub fn encrypted_secrets(
     client: Client,
-) -> impl Stream<Item = watcher::Result<Event<EncryptedSecret>>> + Send {
-    watcher::watcher(Api::all(client), pages()).default_backoff()
+    within: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Event<EncryptedSecret>>> + Send + use<> {
+    watcher::watcher(api(client, within), pages()).default_backoff()
 }
 
 /// Every Incident.
@@ -27,20 +29,43 @@ pub fn incidents(client: Client) -> impl Stream<Item = watcher::Result<Event<Inc
     watcher::watcher(Api::all(client), pages()).default_backoff()
 }
 
-/// The Secrets that bear our label.
-pub fn our_secrets(client: Client) -> impl Stream<Item = watcher::Result<Event<Secret>>> + Send {
-    let ours = pages().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-    watcher::watcher(Api::all(client), ours).default_backoff()
+/// Recipients; they are small.
+pub fn recipients(
+    client: Client,
+    within: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Event<Recipient>>> + Send + use<> {
+    watcher::watcher(api(client, within), watcher::Config::default()).default_backoff()
 }
 
-/// The pods that have not ended, of one namespace or of all.
+/// The Secrets that bear our label.
+pub fn our_secrets(
+    client: Client,
+    within: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Event<Secret>>> + Send + use<> {
+    let ours = pages().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    watcher::watcher(api(client, within), ours).default_backoff()
+}
+
+/// The pods that have not ended.
 pub fn pods(
     client: Client,
     within: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<Event<Pod>>> + Send + use<> {
-    let api = within.map_or_else(|| Api::all(client.clone()), |name| Api::namespaced(client.clone(), name));
     let alive = pages().fields("status.phase!=Succeeded,status.phase!=Failed");
-    watcher::watcher(api, alive).default_backoff()
+    watcher::watcher(api(client, within), alive).default_backoff()
+}
+
+/// One namespace, or all. RBAC can hold a watch of one, told by its name, to that name.
+pub fn namespaces(
+    client: Client,
+    named: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Event<PartialObjectMeta<Namespace>>>> + Send + use<> {
+    let config = watcher::Config::default();
+    let config = match named {
+        Some(name) => config.fields(&format!("metadata.name={name}")),
+        None => config,
+    };
+    watcher::watcher(Api::all(client), config).default_backoff()
 }
 
 /// What is called what in a namespace: metadata is all the API server is asked for.
@@ -58,6 +83,16 @@ where
 {
     let api: Api<PartialObjectMeta<K>> = Api::namespaced(client, namespace);
     watcher::watcher(api, pages()).default_backoff()
+}
+
+fn api<K>(client: Client, within: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    match within {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
 }
 
 fn pages() -> watcher::Config {
@@ -124,8 +159,13 @@ pub mod tests {
         let (client, asked) = client();
         let limit = format!("limit={PAGE}");
         for (path, (uri, _)) in [
-            ("/encryptedsecrets?", listed(encrypted_secrets(client.clone()), &asked).await),
-            ("/secrets?", listed(our_secrets(client.clone()), &asked).await),
+            ("/v1alpha1/encryptedsecrets?", listed(encrypted_secrets(client.clone(), None), &asked).await),
+            (
+                "/apps/encryptedsecrets?",
+                listed(encrypted_secrets(client.clone(), Some("apps")), &asked).await,
+            ),
+            ("/api/v1/secrets?", listed(our_secrets(client.clone(), None), &asked).await),
+            ("/namespaces/apps/secrets?", listed(our_secrets(client.clone(), Some("apps")), &asked).await),
             ("/secrets?", listed(metadata::<Secret>(client.clone(), "apps"), &asked).await),
             ("/configmaps?", listed(metadata::<ConfigMap>(client.clone(), "apps"), &asked).await),
             ("/api/v1/pods?", listed(pods(client.clone(), None), &asked).await),
@@ -141,7 +181,17 @@ pub mod tests {
         let (uri, accept) = listed(metadata::<Secret>(client.clone(), "apps"), &asked).await;
         assert!(uri.contains("/namespaces/apps/secrets"), "{uri}");
         assert!(accept.contains("as=PartialObjectMetadataList"), "{accept}");
-        let (uri, _) = listed(our_secrets(client), &asked).await;
+        let (uri, _) = listed(our_secrets(client, None), &asked).await;
         assert!(uri.contains("labelSelector=app.kubernetes.io%2Fmanaged-by%3Dtouchseal"), "{uri}");
+    }
+
+    #[tokio::test]
+    async fn a_named_namespace_is_asked_for_by_its_name_alone() {
+        let (client, asked) = client();
+        let (uri, _) = listed(namespaces(client.clone(), Some("apps")), &asked).await;
+        assert!(uri.starts_with("/api/v1/namespaces?"), "{uri}");
+        assert!(uri.contains("fieldSelector=metadata.name%3Dapps"), "{uri}");
+        let (uri, _) = listed(namespaces(client, None), &asked).await;
+        assert!(!uri.contains("fieldSelector"), "{uri}");
     }
 }

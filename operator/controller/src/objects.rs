@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt as _, stream};
 use kube::ResourceExt as _;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc::UnboundedSender;
 use touchseal_crds::EncryptedSecret;
@@ -16,7 +17,39 @@ use touchseal_crds::names::RECONCILE_ANNOTATION;
 
 use crate::echoes::Echoes;
 use crate::observe;
-use crate::secrets::Key;
+use crate::places::Told;
+use crate::secrets::{self, Key};
+
+/// What the watches of several namespaces tell, as if one told it. Lists come without their beginnings and ends, for those
+/// would have the `store` forget what is in the other namespaces; what a list lacks is told to be gone.
+pub fn as_one(
+    told: impl Stream<Item = Told<EncryptedSecret>> + Send,
+    store: Store<EncryptedSecret>,
+) -> impl Stream<Item = Event<EncryptedSecret>> + Send {
+    let mut listed = HashSet::new();
+    told.flat_map(move |Told { place, event }| {
+        let events = match (place, event) {
+            (Some(_), Event::Init) => {
+                listed.clear();
+                Vec::new()
+            }
+            (Some(_), Event::InitApply(object)) => {
+                listed.insert(observe::key(&object));
+                vec![Event::Apply(object)]
+            }
+            (Some(place), Event::InitDone) => {
+                let lost = |object: &EncryptedSecret| {
+                    let key = observe::key(object);
+                    secrets::is_within(&key, Some(&place)) && !listed.contains(&key)
+                };
+                let lost = store.state().into_iter().filter(|object| lost(object));
+                lost.map(|object| Event::Delete(EncryptedSecret::clone(&object))).collect()
+            }
+            (_, event) => vec![event],
+        };
+        stream::iter(events)
+    })
+}
 
 /// Remembers what each object looked like.
 pub struct Gate {
@@ -107,6 +140,46 @@ mod tests {
         let (wake, woken) = mpsc::unbounded_channel();
         let echoes = Arc::<Echoes>::default();
         (Gate::new(Arc::clone(&echoes), wake), echoes, woken)
+    }
+
+    #[tokio::test]
+    async fn a_list_of_one_namespace_leaves_what_is_in_others_alone() {
+        let (store, mut writer) = kube::runtime::reflector::store();
+        let of = |namespace: &str, name: &str| {
+            let mut object = EncryptedSecret::new(name, EncryptedSecretSpec::default());
+            object.metadata.namespace = Some(namespace.to_owned());
+            object
+        };
+        let told = [
+            ("a", Event::Init),
+            ("a", Event::InitApply(of("a", "stays"))),
+            ("a", Event::InitApply(of("a", "goes"))),
+            ("a", Event::InitDone),
+            ("b", Event::Init),
+            // While one lists, another's watch goes on.
+            ("a", Event::Apply(of("a", "comes"))),
+            ("b", Event::InitApply(of("b", "other"))),
+            ("b", Event::InitDone),
+            ("a", Event::Init),
+            ("a", Event::InitApply(of("a", "stays"))),
+            ("a", Event::InitApply(of("a", "comes"))),
+            ("a", Event::InitDone),
+        ];
+        let told = told.map(|(place, event)| Told { place: Some(place.to_owned()), event });
+        let mut events = std::pin::pin!(as_one(stream::iter(told), store.clone()));
+        let mut gone = Vec::new();
+        while let Some(event) = events.next().await {
+            writer.apply_watcher_event(&event);
+            if let Event::Delete(object) = &event {
+                gone.push(observe::key(object));
+            }
+            assert!(!matches!(event, Event::Init | Event::InitApply(_) | Event::InitDone));
+        }
+        let mut left: Vec<Key> = store.state().iter().map(|object| observe::key(object)).collect();
+        left.sort();
+        let key = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        assert_eq!(left, [key("a", "comes"), key("a", "stays"), key("b", "other")]);
+        assert_eq!(gone, [key("a", "goes")]);
     }
 
     #[test]

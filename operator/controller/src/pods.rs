@@ -1,5 +1,5 @@
-//! The pods of the cluster as far as they use Secrets: one watch of all of them, or, where the operator may not have that,
-//! one watch in each namespace that has EncryptedSecrets. Where it may not have that either, nothing is known, and it is
+//! The pods of the cluster as far as they use Secrets: one watch of all of them, or, where the operator may not have that
+//! or is limited to some namespaces, one watch in each namespace that has EncryptedSecrets. Where it may not have that either, nothing is known, and it is
 //! asked for again later and later. From the first fault of a watch until pods are listed anew there may be some that nobody
 //! saw: a watch that goes on by itself does not say when it has caught up.
 //!
@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
@@ -26,7 +26,7 @@ use touchseal_crds::EncryptedSecret;
 use touchseal_plan::consumers::Consumer;
 
 use crate::secrets::Key;
-use crate::{lists, words};
+use crate::{lists, scope, words};
 use table::{Names, PodKey, Table};
 
 /// How long changes are gathered before they wake anybody.
@@ -61,6 +61,8 @@ pub struct Pods {
     turned: watch::Sender<u64>,
     /// How many watches are interrupted.
     interrupted: Gauge<i64, AtomicI64>,
+    /// There never is a watch of all.
+    limited: bool,
 }
 
 #[derive(Default)]
@@ -98,19 +100,27 @@ enum Sight {
 }
 
 impl Pods {
-    /// None known yet. `wake` receives every EncryptedSecret whose pods changed.
+    /// None known yet. `wake` receives every EncryptedSecret whose pods changed. `limited`: all pods at once are not even
+    /// asked for.
     pub fn new(
         client: Client,
         wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
         interrupted: Gauge<i64, AtomicI64>,
+        limited: bool,
     ) -> Arc<Pods> {
         let (turned, _) = watch::channel(0);
-        Arc::new(Pods { client, wake, state: Mutex::default(), gathered: Notify::new(), turned, interrupted })
+        let everywhere = if limited { Sight::Denied } else { Sight::Listing };
+        let state = Mutex::new(State { everywhere, ..State::default() });
+        Arc::new(Pods { client, wake, state, gathered: Notify::new(), turned, interrupted, limited })
     }
 
     /// Follows pods for as long as the operator runs.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(Arc::clone(&self).follow(None), self.wake_gathered());
+        if self.limited {
+            self.wake_gathered().await;
+        } else {
+            tokio::join!(Arc::clone(&self).follow(None), self.wake_gathered());
+        }
     }
 
     /// Ends every watch that was started for a namespace.
@@ -201,9 +211,9 @@ impl Pods {
                     }
                     Err(error) => {
                         let problem = words::of_watch(&error);
-                        let place = within.as_deref().unwrap_or("all namespaces");
+                        let place = scope::title(within.as_deref());
                         tracing::warn!(place, problem, "watch of pods failed; it is tried again");
-                        if is_denied(&error) {
+                        if words::is_denied(&error) {
                             self.denied(within.as_deref());
                         } else {
                             self.interrupted(within.as_deref());
@@ -250,7 +260,7 @@ impl Pods {
             },
         };
         if before == Sight::Interrupted {
-            tracing::info!(place = within.unwrap_or("all namespaces"), "pods are known again");
+            tracing::info!(place = scope::title(within), "pods are known again");
         }
         if before != Sight::Known {
             self.turn(&mut state, within);
@@ -368,16 +378,6 @@ impl State {
 /// Whether a Secret's name is a target's, or that of its previous one or of one of its generations.
 fn is_of(secret: &str, target: &str) -> bool {
     secret.strip_prefix(target).is_some_and(|rest| matches!(rest, "" | "-previous") || rest.starts_with("-g"))
-}
-
-fn is_denied(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code == 403,
-        watcher::Error::WatchError(status) => status.code == 403,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

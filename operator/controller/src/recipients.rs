@@ -11,42 +11,40 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_crds::{Recipient, RecipientSpec};
 
 use crate::keys::Keys;
-use crate::secrets::{Key, newer};
-use crate::words;
+use crate::places::{self, Kind, Namespaces, Places, Told};
+use crate::scope::Place;
+use crate::secrets::{self, Key, newer};
+use crate::{lists, words};
 
 /// Most namespaces written to at one time.
 const AT_ONCE: usize = 16;
 /// Wait before a namespace that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Runs until the process ends. `keys_changed` ticks whenever a keyring opens, closes or follows an edit.
-pub async fn publish(client: Client, keys: Arc<Keys>, mut keys_changed: watch::Receiver<u64>) {
-    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    let recipients: Api<Recipient> = Api::all(client.clone());
-    let mut namespaces = watcher::watcher(namespaces, watcher::Config::default()).default_backoff().boxed();
-    let mut recipients = watcher::watcher(recipients, watcher::Config::default()).default_backoff().boxed();
+/// Runs until the term ends. `keys_changed` ticks whenever a keyring opens, closes or follows an edit.
+pub async fn publish(
+    client: Client,
+    places: &Arc<Places>,
+    (keys, mut keys_changed): (Arc<Keys>, watch::Receiver<u64>),
+) {
+    let mut namespaces = places.namespaces();
+    let watched = client.clone();
+    let told =
+        places::follow(places, Kind::Recipients, move |within| lists::recipients(watched.clone(), within));
+    let mut told = std::pin::pin!(told);
     let mut publisher = Publisher::new(client, keys);
     loop {
         tokio::select! {
-            Some(event) = namespaces.next() => match event {
-                Ok(event) => publisher.namespace(event),
-                Err(error) => failed("Namespaces", &error),
-            },
-            Some(event) = recipients.next() => match event {
-                Ok(event) => publisher.recipient(event),
-                Err(error) => failed("Recipients", &error),
-            },
+            Ok(()) = namespaces.changed() => publisher.namespaces(&namespaces.borrow_and_update()),
+            Some(told) = told.next() => publisher.recipient(told),
             Some(done) = publisher.work.next(), if !publisher.work.is_empty() => publisher.done(done),
             Ok(()) = keys_changed.changed() => publisher.all(),
             else => return,
@@ -55,18 +53,15 @@ pub async fn publish(client: Client, keys: Arc<Keys>, mut keys_changed: watch::R
     }
 }
 
-fn failed(what: &str, error: &watcher::Error) {
-    tracing::warn!(problem = words::of_watch(error), "watch of {what} failed; it is tried again");
-}
-
 struct Publisher {
     client: Client,
     keys: Arc<Keys>,
+    /// Those that are not on their way out.
     namespaces: BTreeSet<String>,
     /// What stands in the cluster, with its resourceVersion.
     published: HashMap<Key, (String, RecipientSpec)>,
-    namespaces_listed: bool,
-    recipients_listed: bool,
+    /// Where it is known what stands there.
+    listed: HashSet<Place>,
     /// Namespaces that may need a write.
     due: BTreeSet<String>,
     /// Namespaces being written to.
@@ -88,38 +83,25 @@ impl Publisher {
             keys,
             namespaces: BTreeSet::new(),
             published: HashMap::new(),
-            namespaces_listed: false,
-            recipients_listed: false,
+            listed: HashSet::new(),
             due: BTreeSet::new(),
             busy: HashSet::new(),
             work: FuturesUnordered::new(),
         }
     }
 
-    fn namespace(&mut self, event: Event<PartialObjectMeta<Namespace>>) {
-        match event {
-            Event::Init => {
-                self.namespaces_listed = false;
-                self.namespaces.clear();
-            }
-            Event::Apply(namespace) | Event::InitApply(namespace) => {
-                let name = namespace.name_any();
-                if namespace.metadata.deletion_timestamp.is_some() {
-                    self.namespaces.remove(&name);
-                } else if self.namespaces.insert(name.clone()) {
-                    self.due.insert(name);
-                }
-            }
-            Event::Delete(namespace) => drop(self.namespaces.remove(&namespace.name_any())),
-            Event::InitDone => self.namespaces_listed = true,
-        }
+    fn namespaces(&mut self, there: &Namespaces) {
+        let live: BTreeSet<String> =
+            there.iter().filter(|(_, ends)| !**ends).map(|(name, _)| name.clone()).collect();
+        self.due.extend(live.difference(&self.namespaces).cloned());
+        self.namespaces = live;
     }
 
-    fn recipient(&mut self, event: Event<Recipient>) {
+    fn recipient(&mut self, Told { place, event }: Told<Recipient>) {
         match event {
             Event::Init => {
-                self.recipients_listed = false;
-                self.published.clear();
+                self.published.retain(|key, _| !secrets::is_within(key, place.as_deref()));
+                self.listed.remove(&place);
             }
             Event::Apply(recipient) | Event::InitApply(recipient) => {
                 let namespace = recipient.namespace().unwrap_or_default();
@@ -132,8 +114,11 @@ impl Publisher {
                 self.due.insert(key.0);
             }
             Event::InitDone => {
-                self.recipients_listed = true;
-                self.all();
+                match &place {
+                    Some(namespace) => drop(self.due.insert(namespace.clone())),
+                    None => self.all(),
+                }
+                self.listed.insert(place);
             }
         }
     }
@@ -151,13 +136,15 @@ impl Publisher {
         self.due.extend(self.namespaces.iter().cloned());
     }
 
-    /// Starts as many writes as may run. Nothing is written before it is known what is there.
+    /// Starts as many writes as may run. Nothing is written where it is not known what is there.
     fn go_on(&mut self) {
-        if !(self.namespaces_listed && self.recipients_listed) {
-            return;
-        }
+        let everywhere = self.listed.contains(&None);
         while self.busy.len() < AT_ONCE {
-            let Some(namespace) = self.due.iter().find(|n| !self.busy.contains(*n)).cloned() else { return };
+            let is_free = |namespace: &&String| {
+                let listed = everywhere || self.listed.contains(&Some((*namespace).clone()));
+                listed && !self.busy.contains(*namespace)
+            };
+            let Some(namespace) = self.due.iter().find(is_free).cloned() else { return };
             self.due.remove(&namespace);
             let missing = self.missing(&namespace);
             if !missing.is_empty() {

@@ -12,6 +12,7 @@ use crate::http::{self, Readiness};
 use crate::keys::Keys;
 use crate::lead::Lead;
 use crate::leadership::{Leadership, Moment};
+use crate::scope::Scope;
 use crate::telemetry::Metrics;
 use crate::{ceremony, client, identity};
 
@@ -54,9 +55,11 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let client = client::connect(&args, metrics.calls.clone()).await.map_err(RunError::Config)?;
     let identity = identity::discover(&client).await?;
     let namespace = args.operator_namespace.clone().unwrap_or_else(|| identity.namespace.clone());
+    let scope = Scope::of(&args.namespaces);
     tracing::info!(
         pod = identity.pod,
         namespace,
+        serves = %scope,
         version = env!("CARGO_PKG_VERSION"),
         "touchseal operator starts, sealed"
     );
@@ -69,6 +72,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         client: client.clone(),
         leadership: leadership.clone(),
         namespace: namespace.clone(),
+        scope,
         pod: identity.pod.clone(),
         keys: Arc::clone(&keys),
         keys_ticks,

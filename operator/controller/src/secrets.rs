@@ -53,8 +53,9 @@ pub struct Secrets {
 #[derive(Default)]
 struct Known {
     secrets: HashMap<Key, OurSecret>,
-    /// Latest resourceVersion the watch has brought.
-    watched: String,
+    /// Latest resourceVersion that a watch has brought, by namespace: namespaces may have watches of their own, and one
+    /// does not tell how far another is.
+    watched: HashMap<String, String>,
     /// Names of the Secrets with a role, by the EncryptedSecret they come from.
     roles: HashMap<Key, BTreeSet<String>>,
     /// Names under which a Secret is being made right now, and for whom.
@@ -122,8 +123,9 @@ impl Secrets {
     pub fn seen(&self, secret: &Secret) -> bool {
         let compact = self.compact(secret);
         let mut known = self.lock();
-        known.watched_up_to(&compact.resource_version);
-        known.take_in(key(secret), compact)
+        let key = key(secret);
+        known.watched_up_to(&key.0, &compact.resource_version);
+        known.take_in(key, compact)
     }
 
     /// Takes in the answer to a write of ours, unless the watch is past it: then it knows better, for instance that the
@@ -131,26 +133,28 @@ impl Secrets {
     pub fn wrote(&self, secret: &Secret) {
         let compact = self.compact(secret);
         let mut known = self.lock();
-        if newer(&compact.resource_version, &known.watched) {
-            known.take_in(key(secret), compact);
+        let key = key(secret);
+        if known.watched.get(&key.0).is_none_or(|watched| newer(&compact.resource_version, watched)) {
+            known.take_in(key, compact);
         }
     }
 
     /// Takes in a removal.
     pub fn gone(&self, secret: &Secret) {
         let mut known = self.lock();
-        known.watched_up_to(secret.metadata.resource_version.as_deref().unwrap_or_default());
         let key = key(secret);
+        known.watched_up_to(&key.0, secret.metadata.resource_version.as_deref().unwrap_or_default());
         let same = known.secrets.get(&key).is_some_and(|k| Some(&k.uid) == secret.metadata.uid.as_ref());
         if same {
             known.remove(&key);
         }
     }
 
-    /// After a fresh list: forgets what is not in it. Returns the forgotten.
-    pub fn retain(&self, listed: &HashSet<Key>) -> Vec<(Key, OurSecret)> {
+    /// After a fresh list of one namespace, or of all: forgets what is not in it. Returns the forgotten.
+    pub fn retain(&self, within: Option<&str>, listed: &HashSet<Key>) -> Vec<(Key, OurSecret)> {
         let mut known = self.lock();
-        let lost: Vec<Key> = known.secrets.keys().filter(|k| !listed.contains(*k)).cloned().collect();
+        let lost = known.secrets.keys().filter(|key| is_within(key, within) && !listed.contains(*key));
+        let lost: Vec<Key> = lost.cloned().collect();
         lost.into_iter().filter_map(|k| known.remove(&k).map(|secret| (k, secret))).collect()
     }
 
@@ -181,9 +185,11 @@ impl Secrets {
 }
 
 impl Known {
-    fn watched_up_to(&mut self, version: &str) {
-        if newer(version, &self.watched) {
-            version.clone_into(&mut self.watched);
+    fn watched_up_to(&mut self, namespace: &str, version: &str) {
+        match self.watched.get_mut(namespace) {
+            Some(watched) if newer(version, watched) => version.clone_into(watched),
+            Some(_) => {}
+            None => drop(self.watched.insert(namespace.to_owned(), version.to_owned())),
         }
     }
 
@@ -224,6 +230,11 @@ pub fn newer(a: &str, b: &str) -> bool {
         (Ok(a), Ok(b)) => a > b,
         _ => a != b,
     }
+}
+
+/// Whether an object is in one namespace; all are everywhere.
+pub fn is_within((namespace, _): &Key, within: Option<&str>) -> bool {
+    within.is_none_or(|within| within == namespace)
 }
 
 /// Namespace and name of a Secret.

@@ -49,6 +49,21 @@ fn an_answer_that_comes_after_the_watch_has_seen_the_removal_brings_nothing_back
     assert!(secrets.get(&key(&secret("", &[]))).is_some(), "made anew after that");
 }
 
+/// Each namespace may have a watch of its own, and how far one is says nothing of another.
+#[test]
+fn an_answer_counts_until_the_watch_of_its_own_namespace_is_past_it() {
+    let secrets = Secrets::new();
+    let mut elsewhere = secret("9", &[]);
+    elsewhere.metadata.namespace = Some("other".to_owned());
+    secrets.seen(&elsewhere);
+    secrets.wrote(&secret("8", &[]));
+    assert!(secrets.get(&key(&secret("", &[]))).is_some());
+    // The list of one namespace says nothing of another, either.
+    let lost = secrets.retain(Some("other"), &HashSet::new());
+    assert_eq!(lost.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key(&elsewhere)]);
+    assert!(secrets.get(&key(&secret("", &[]))).is_some());
+}
+
 #[test]
 fn the_removal_of_an_earlier_object_leaves_its_successor() {
     let secrets = Secrets::new();
@@ -65,8 +80,8 @@ fn the_removal_of_an_earlier_object_leaves_its_successor() {
 fn a_fresh_list_tells_what_went_away_unseen() {
     let secrets = Secrets::new();
     secrets.seen(&secret("5", &[]));
-    assert!(secrets.retain(&HashSet::from([key(&secret("", &[]))])).is_empty());
-    let lost = secrets.retain(&HashSet::new());
+    assert!(secrets.retain(None, &HashSet::from([key(&secret("", &[]))])).is_empty());
+    let lost = secrets.retain(None, &HashSet::new());
     assert_eq!(lost.len(), 1);
     assert_eq!(lost[0].1.source.as_deref(), Some("app"));
 }
@@ -134,7 +149,7 @@ fn the_secrets_of_one_source_are_found_while_they_are_there() {
     taken.metadata.annotations.as_mut().unwrap().insert(SOURCE_ANNOTATION.to_owned(), "other".to_owned());
     secrets.seen(&taken);
     assert_eq!(names(&secrets), ["app"]);
-    secrets.retain(&HashSet::new());
+    secrets.retain(None, &HashSet::new());
     assert!(names(&secrets).is_empty() && secrets.lock().roles.is_empty());
 }
 

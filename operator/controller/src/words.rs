@@ -48,6 +48,17 @@ pub fn of_watch(error: &watcher::Error) -> String {
     }
 }
 
+/// Whether a watch failed for want of a right.
+pub fn is_denied(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code == 403,
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    }
+}
+
 fn refusal(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|d| &d.causes);
     let fields: Vec<String> = causes

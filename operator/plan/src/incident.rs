@@ -30,10 +30,10 @@ pub struct Followed {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// When it was seen to be gone; None while it exists.
+    /// When it was seen to be gone; None while it exists, or may.
     pub ended: Option<Time>,
-    /// Its labels; none are known of one that is gone.
-    pub labels: BTreeMap<String, String>,
+    /// Its labels; None where nobody sees them, as it is gone or in a namespace that cannot be looked into.
+    pub labels: Option<BTreeMap<String, String>>,
     /// When it was made.
     pub created: Time,
     /// What the ledger has of it; None before it was served for the first time.
@@ -215,13 +215,13 @@ impl<'a> Selection<'a> {
         let Some(selector) = selector.filter(|selector| !selector.match_labels.is_empty()) else {
             return selection;
         };
-        // Nobody knows the labels of what was gone before anybody looked.
+        // Nobody knows the labels of what was not to be seen before anybody looked.
         let first = before.totals.is_none();
         let named = objects.iter().filter(|object| selection.names(object));
-        let matches = named.filter(|object| match object.ended {
-            Some(_) => first,
-            None => {
-                selector.match_labels.iter().all(|(label, value)| object.labels.get(label) == Some(value))
+        let matches = named.filter(|object| match &object.labels {
+            None => first,
+            Some(labels) => {
+                selector.match_labels.iter().all(|(label, value)| labels.get(label) == Some(value))
             }
         });
         let matches: Vec<String> = matches.map(place).collect();

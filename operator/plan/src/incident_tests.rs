@@ -44,7 +44,7 @@ fn object(name: &str, keys: &[(&str, KeyRecord)], generations: Vec<GenerationRec
     Followed {
         namespace: "shop".to_owned(),
         name: name.to_owned(),
-        labels: [("team".to_owned(), "a".to_owned())].into(),
+        labels: Some([("team".to_owned(), "a".to_owned())].into()),
         ended: None,
         created: time(10),
         record: Some(Record { keys, generations, ..Record::default() }),
@@ -157,7 +157,7 @@ fn the_selector_is_all_of_what_it_names() {
     let shop = never_rotated("db");
     let mut other = never_rotated("db");
     other.namespace = "other".to_owned();
-    other.labels.clear();
+    other.labels = Some(BTreeMap::new());
     let objects = [shop, other, never_rotated("mail")];
     let names = |selector: IncidentSelector| {
         let outcome = judge(&selecting(selector), &objects, &[], &time(3_000));
@@ -249,7 +249,8 @@ fn what_was_never_served_is_exposed_until_its_keys_are_known() {
     // Served meanwhile, but no longer selected: nobody looked at its keys.
     let labels = [("team".to_owned(), "a".to_owned())].into();
     let incident = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
-    let objects = [Followed { labels: BTreeMap::new(), ..never_rotated("db") }, rotated("mail", Some(2_100))];
+    let objects =
+        [Followed { labels: Some(BTreeMap::new()), ..never_rotated("db") }, rotated("mail", Some(2_100))];
     let after = judge(&incident, &objects, &outcome.remaining, &time(2_200));
     assert_eq!((after.remaining.len(), after.remaining[0].state), (1, RemainingState::Removed));
 }
@@ -381,7 +382,7 @@ fn a_record_is_what_the_ledger_has() {
 
 /// What the ledger still has of an object that was deleted.
 fn ended(object: Followed, at: i64) -> Followed {
-    Followed { ended: Some(time(at)), labels: BTreeMap::new(), consumers_known: false, ..object }
+    Followed { ended: Some(time(at)), labels: None, consumers_known: false, ..object }
 }
 
 #[test]
@@ -449,7 +450,7 @@ fn a_value_that_may_be_a_forgotten_one_is_exposed_where_that_was_served_after_th
 fn labels_taken_off_hide_nothing() {
     let labels = [("team".to_owned(), "a".to_owned())].into();
     let mut incident = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
-    let bare = |object: Followed| Followed { labels: BTreeMap::new(), ..object };
+    let bare = |object: Followed| Followed { labels: Some(BTreeMap::new()), ..object };
     let others = bare(never_rotated("others"));
     let open = judge(&incident, &[never_rotated("db"), others.clone()], &[], &time(2_000));
     assert_eq!((open.remaining.len(), open.status.selected.clone()), (1, vec!["shop/db".to_owned()]));
@@ -471,6 +472,10 @@ fn what_was_deleted_before_anybody_looked_matches_any_label() {
     let incident = selecting(IncidentSelector { match_labels: labels, ..IncidentSelector::default() });
     let open = judge(&incident, &[ended(never_rotated("db"), 1_500)], &[], &time(2_000));
     assert_eq!(open.remaining[0].state, RemainingState::Removed);
+    // Where nobody may look it may be there, with any label.
+    let unseen = Followed { labels: None, consumers_known: false, ..never_rotated("db") };
+    let open = judge(&incident, &[unseen], &[], &time(2_000));
+    assert_eq!(open.remaining[0].state, RemainingState::Exposed);
 }
 
 #[test]

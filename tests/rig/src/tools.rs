@@ -8,6 +8,9 @@ pub enum Tool {
     Etcd,
     KubeApiserver,
     KubeControllerManager,
+    KubeScheduler,
+    Kubelet,
+    Containerd,
     Kubectl,
     Helm,
     /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
@@ -21,13 +24,18 @@ pub enum Tool {
     Gitopsview,
     Prometheus,
     Promtool,
+    Buildah,
+    CargoCyclonedx,
 }
 
 impl Tool {
+    /// All that every machine has; containerd comes from Debian, and what needs it says so where there is none.
     pub const ALL: &[Self] = &[
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
         Self::Kubectl,
         Self::Helm,
         Self::MonitoringCrds,
@@ -40,6 +48,8 @@ impl Tool {
         Self::Gitopsview,
         Self::Prometheus,
         Self::Promtool,
+        Self::Buildah,
+        Self::CargoCyclonedx,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +57,9 @@ impl Tool {
             Self::Etcd => "etcd",
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::Containerd => "containerd",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::MonitoringCrds => "monitoring-crds",
@@ -59,6 +72,8 @@ impl Tool {
             Self::Gitopsview => "gitopsview",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
+            Self::Buildah => "buildah",
+            Self::CargoCyclonedx => "cargo-cyclonedx",
         }
     }
 
@@ -72,7 +87,7 @@ impl Tool {
             .into_iter()
             .map(|folder| folder.join(self.name()))
             .find(|path| path.is_file())
-            .ok_or(MissingTool { name: self.name() })
+            .ok_or_else(|| MissingTool::of(self))
     }
 
     /// A command that runs it.
@@ -100,6 +115,9 @@ impl Tool {
                 assets.into_iter().chain([made()]).collect()
             }
             Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Kubelet
+            | Self::Containerd
             | Self::Helm
             | Self::MonitoringCrds
             | Self::Sops
@@ -107,8 +125,9 @@ impl Tool {
             | Self::Chromium
             | Self::Gitopsview
             | Self::Prometheus
-            | Self::Promtool => vec![made()],
-            Self::Age | Self::AgeKeygen | Self::Pcscd => {
+            | Self::Promtool
+            | Self::CargoCyclonedx => vec![made()],
+            Self::Age | Self::AgeKeygen | Self::Pcscd | Self::Buildah => {
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 std::env::split_paths(&path).chain(["/usr/bin".into(), "/usr/sbin".into()]).collect()
             }
@@ -131,6 +150,12 @@ pub fn made() -> PathBuf {
 #[error("{name} is missing: run `make tools`")]
 pub struct MissingTool {
     name: &'static str,
+}
+
+impl MissingTool {
+    pub(crate) fn of(tool: Tool) -> Self {
+        Self { name: tool.name() }
+    }
 }
 
 impl std::fmt::Debug for MissingTool {

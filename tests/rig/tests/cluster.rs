@@ -47,7 +47,8 @@ fn a_pod_bound_token_proves_who_asks_and_nothing_else() {
 
 #[test]
 fn a_service_account_may_do_what_its_role_says() {
-    let cluster = Cluster::start_with(Options { audit: AuditLevel::RequestResponse }).unwrap();
+    let cluster =
+        Cluster::start_with(Options { audit: AuditLevel::RequestResponse, ..Options::default() }).unwrap();
     cluster.namespace("shop").unwrap();
     cluster.kubectl_stdout(&["create", "serviceaccount", "reader", "-n=shop"]).unwrap();
     let pod = cluster.stand_in_pod("shop", "reader", "reader-0").unwrap();

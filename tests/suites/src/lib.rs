@@ -14,6 +14,7 @@ pub mod crd_changes;
 pub mod documents;
 pub mod gitops;
 pub mod holder;
+pub mod image;
 pub mod monitoring;
 pub mod operator;
 pub mod page;

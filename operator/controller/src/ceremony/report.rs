@@ -82,6 +82,7 @@ fn own(state: &State, pod: &str) -> Own {
     let since = state.since().map_or_else(now, seconds);
     let replica = ReplicaStatus {
         pod: pod.to_owned(),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         state: if unsealed.is_some() { ReplicaState::Unsealed } else { ReplicaState::Sealed },
         since: since.clone(),
         unsealed_by: unsealed.map(|by| UnsealRecord {
@@ -230,6 +231,7 @@ mod tests {
         Own {
             replica: ReplicaStatus {
                 pod: pod.to_owned(),
+                version: None,
                 state: if unsealed_at.is_some() { ReplicaState::Unsealed } else { ReplicaState::Sealed },
                 since: since.clone(),
                 unsealed_by: unsealed_at.map(|_| UnsealRecord {

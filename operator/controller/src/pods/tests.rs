@@ -104,8 +104,12 @@ impl Seen {
 type Woken = mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>;
 
 fn start(server: &Server) -> (Arc<Pods>, Woken) {
+    start_in(server, false)
+}
+
+fn start_in(server: &Server, limited: bool) -> (Arc<Pods>, Woken) {
     let (wake, woken) = mpsc::unbounded_channel();
-    let pods = Pods::new(server.client(), wake, Gauge::default());
+    let pods = Pods::new(server.client(), wake, Gauge::default(), limited);
     tokio::spawn(Arc::clone(&pods).run());
     (pods, woken)
 }
@@ -135,6 +139,17 @@ async fn with_the_right_to_a_namespace_that_is_watched_and_the_others_are_unknow
     assert_eq!(pods.consumers(&elsewhere, "app").await.count(), None, "unknown is not zero");
     pods.forget(&key());
     assert!(!pods.lock().namespaces.contains_key("apps"), "nobody is there any more");
+}
+
+#[tokio::test]
+async fn limited_to_namespaces_all_pods_at_once_are_never_asked_for() {
+    let server = Server::default();
+    server.allow(&[ALL, APPS]);
+    let (pods, _woken) = start_in(&server, true);
+    assert_eq!(pods.consumers(&key(), "app").await.count(), Some(1));
+    pods.forget(&key());
+    tokio::time::sleep(2 * FIRST_WAIT).await;
+    assert!(server.was_asked(APPS) && !server.was_asked(ALL));
 }
 
 #[tokio::test]
@@ -189,7 +204,7 @@ async fn who_waited_too_long_for_the_first_list_is_woken_by_it() {
     let server = Server::default();
     server.allow(&[ALL]);
     let (wake, mut woken) = mpsc::unbounded_channel();
-    let pods = Pods::new(server.client(), wake, Gauge::default());
+    let pods = Pods::new(server.client(), wake, Gauge::default(), false);
     assert!(matches!(pods.consumers(&key(), "app").await, Seen::Listing), "nothing is listed yet");
     tokio::spawn(Arc::clone(&pods).run());
     assert_eq!(next(&mut woken).await, "object");

@@ -27,6 +27,8 @@ pub enum ClusterError {
     Ended { part: String, log: String },
     #[error("starting the cluster\n{log}")]
     NotReady { source: TimedOut, log: String },
+    #[error("giving the node an image: {0}")]
+    Image(String),
     #[error("running kubectl {arguments}")]
     RunKubectl { arguments: String, source: io::Error },
     #[error("kubectl {arguments}: {stderr}")]

@@ -1,6 +1,7 @@
 //! A Kubernetes control plane of one's own: etcd, kube-apiserver with RBAC, ServiceAccounts and an audit log, and
 //! kube-controller-manager, on loopback ports and in a private folder. No node and no scheduler: pods are only written
-//! down. A test that shares takes one by [`lease`]; a test that breaks the API server starts its own.
+//! down, unless a [`crate::node`] joins. A test that shares takes one by [`lease`]; a test that breaks the API server
+//! starts its own.
 
 mod backup;
 mod error;
@@ -21,10 +22,10 @@ use crate::scratch::Scratch;
 
 pub use error::ClusterError;
 pub use identity::StandInPod;
-pub use parts::AuditLevel;
+pub use parts::{AuditLevel, Reach};
 pub use pool::{Lease, Pool, lease};
 
-use parts::Parts;
+pub(crate) use parts::Parts;
 
 /// Generous: a machine with two cores may be compiling at the same time.
 const STARTING: Duration = Duration::from_secs(120);
@@ -33,6 +34,8 @@ const STARTING: Duration = Duration::from_secs(120);
 pub struct Options {
     /// How much of each request the audit log keeps.
     pub audit: AuditLevel,
+    /// From where it can be reached.
+    pub reach: Reach,
 }
 
 /// Ends, with everything it wrote, when dropped or when this process ends.
@@ -66,7 +69,7 @@ impl Cluster {
     /// As [`Cluster::start`].
     pub fn start_with(options: Options) -> Result<Self, ClusterError> {
         let scratch = Scratch::new("cluster").map_err(ClusterError::Folder)?;
-        let parts = Parts::prepare(scratch.path(), options.audit)?;
+        let parts = Parts::prepare(scratch.path(), options)?;
         let mut etcd = parts.start_etcd()?;
         let mut apiserver = parts.start_apiserver()?;
         parts.wait_until_ready(&mut [&mut etcd, &mut apiserver])?;
@@ -98,6 +101,11 @@ impl Cluster {
     /// The folder of everything of this cluster; others may keep here what should end with it.
     pub fn dir(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// What the programs of a node need to know of it.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The process ids of etcd, kube-apiserver and kube-controller-manager.

@@ -254,7 +254,7 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         .filter(|(_, stalls)| matches!(*stalls, "yes" | "no"))
         .map(|(reason, stalls)| (reason, stalls == "yes"))
         .collect();
-    // Reasons of Keyrings, UnsealRequests and Incidents, of other conditions, and of Events only.
+    // Reasons of Keyrings, Enrolments, UnsealRequests and Incidents, of other conditions, and of Events only.
     let elsewhere = [
         Reason::DriftReverted,
         Reason::Adopted,
@@ -282,6 +282,9 @@ fn the_spec_page_lists_every_reason_and_says_rightly_whether_it_stalls() {
         Reason::RequestForged,
         Reason::OneYubiKey,
         Reason::EveryHolderNeeded,
+        Reason::ChallengeIssued,
+        Reason::HolderEnrolled,
+        Reason::EnrolmentRefused,
         Reason::ReleaseInvalid,
     ];
     for reason in Reason::ALL {

@@ -7,6 +7,7 @@ use super::check::Check;
 use crate::args::Global;
 use crate::cluster::{Cluster, ClusterError, Right};
 use crate::commands::keyring::{is_object_name, warning};
+use crate::commands::version::{self, skew, skew::Skew};
 use crate::error::{Explain, Failure};
 use crate::seal_wait::Live;
 use touchseal_keyring::proof::Operator;
@@ -47,7 +48,7 @@ pub fn checks(global: &Global, account: Operator<'_>) -> Vec<Check> {
     let idle = trouble.is_none();
     checks.extend(trouble);
     checks.extend(requests(&cluster, account.namespace, idle));
-    checks.extend(keyrings(&cluster));
+    checks.extend(keyrings(&cluster, pods.as_ref().ok()));
     checks
 }
 
@@ -147,7 +148,7 @@ fn requests(cluster: &Cluster, operator_namespace: &str, runs: bool) -> Vec<Chec
         .collect()
 }
 
-fn keyrings(cluster: &Cluster) -> Vec<Check> {
+fn keyrings(cluster: &Cluster, live: Option<&Live>) -> Vec<Check> {
     let listed = match cluster.keyrings() {
         Ok(listed) => listed,
         Err(error) => return vec![Check::failed("keyring", &error.into())],
@@ -167,7 +168,21 @@ fn keyrings(cluster: &Cluster) -> Vec<Check> {
             }
         }
     });
-    all.chain(unlocked).collect()
+    all.chain(unlocked).chain(versions(&skew::judge(version::OWN, &skew::reported(&listed, live)))).collect()
+}
+
+/// Whether touchseal and the operator fit together; nothing where no replica has reported.
+fn versions(skew: &Skew) -> Vec<Check> {
+    const AREA: &str = "version";
+    let matters = skew.notes.iter().filter_map(|note| Some((&note.finding, note.next.as_ref()?)));
+    let found: Vec<Check> = matters.map(|(finding, next)| Check::warn(AREA, finding, next)).collect();
+    match skew.operator.first() {
+        Some(running) if found.is_empty() => {
+            let theirs = running.version.as_deref().unwrap_or_default();
+            vec![Check::ok(AREA, format!("touchseal {} and operator {theirs} work together", version::OWN))]
+        }
+        _ => found,
+    }
 }
 
 /// Replicas whose keys a node may write to its swap.
@@ -206,6 +221,19 @@ mod tests {
         let check = unlocked(&keyring).unwrap();
         assert_eq!(check.level, Level::Warn);
         assert_eq!(check.finding, "main: keys are not locked in the memory of b: no memory");
+    }
+
+    #[test]
+    fn versions_are_told_and_warned_of_where_it_matters() {
+        let of = |version: &str| {
+            let reported = skew::Reported::from([("op".to_owned(), Some(version.to_owned()))]);
+            versions(&skew::judge("0.2.0", &reported))
+        };
+        let [fits] = &of("0.2.3")[..] else { panic!("one word is enough") };
+        assert_eq!(fits.level, Level::Ok);
+        let [older] = &of("0.1.0")[..] else { panic!("one word is enough") };
+        assert!(older.level == Level::Warn && older.next.is_some(), "{older:?}");
+        assert_eq!(versions(&Skew::default()), []);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// Seconds of a span such as `90d`, `1h30m` or `45s`. `None` if it is none, or longer than a hundred years.
+/// The longest span there is: a hundred years.
+pub const LONGEST: i64 = 100 * 366 * 86_400;
+
+/// Seconds of a span such as `90d`, `1h30m` or `45s`. `None` if it is none, or longer than [`LONGEST`].
 pub fn seconds(text: &str) -> Option<i64> {
-    const HUNDRED_YEARS: i64 = 100 * 366 * 86_400;
     let (mut total, mut rest) = (0_i64, text);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
@@ -16,7 +18,7 @@ pub fn seconds(text: &str) -> Option<i64> {
             b's' => 1,
             _ => return None,
         };
-        total = total.checked_add(number.checked_mul(unit)?).filter(|t| *t <= HUNDRED_YEARS)?;
+        total = total.checked_add(number.checked_mul(unit)?).filter(|t| *t <= LONGEST)?;
         rest = &rest[digits + 1..];
     }
     (!text.is_empty()).then_some(total)

@@ -95,7 +95,8 @@ reproduce() {
     build
     first=$(cat "$BUILT/image/digest")
     copy=$WORK/another-place
-    git clone --quiet "$ROOT" "$copy/clone"
+    git clone --quiet --no-checkout "$ROOT" "$copy/clone"
+    git -C "$copy/clone" -c advice.detachedHead=false checkout --quiet "$REVISION"
     ln -s "$ROOT/.cache" "$copy/clone/.cache"
     CARGO_TARGET_DIR=$copy/built "$copy/clone/operator/image/image.sh"
     second=$(cat "$copy/built/image/digest")

@@ -267,7 +267,9 @@ fn alias(observed: &Observed<'_>, number: i64, write: &SecretWrite, extra: &mut 
 fn end(observed: &Observed<'_>, entry: &LedgerEntry, other: &Other) -> Option<Time> {
     let number = other.generation()?;
     let retention = observed.object.spec.rotation.as_ref().and_then(|rotation| rotation.retention.as_ref());
-    let period = retention.and_then(|r| r.period.as_deref()).and_then(duration::seconds).unwrap_or(PERIOD);
+    // The API server takes nothing else than spans: one that cannot be read is too long, and never cuts short what it asks for.
+    let asked = retention.and_then(|retention| retention.period.as_deref());
+    let period = asked.map_or(PERIOD, |period| duration::seconds(period).unwrap_or(duration::LONGEST));
     let mode = delivery(observed.object);
     let from = if other.role() == Some(PREVIOUS) {
         match number < entry.generation {

@@ -681,6 +681,21 @@ fn a_copy_that_is_lost_is_told_once_and_never_made_again_wrongly() {
 }
 
 #[test]
+fn a_span_longer_than_any_is_not_taken_for_none() {
+    for (period, stays) in [("99999d", true), ("36500d", true), ("5s", false)] {
+        let (mut cluster, mut memory) = at_rest(Delivery::Previous);
+        cluster.rotation().retention = Some(Retention { period: Some(period.to_owned()), generations: None });
+        cluster.plain = 2;
+        // It is written, everybody has left it, half a century passes.
+        for passes in [1000, 50 * 365 * 86_400, 0] {
+            cluster.rest(&mut memory);
+            cluster.clock += passes;
+        }
+        assert_eq!(cluster.secrets.contains_key("app-previous"), stays, "{period}");
+    }
+}
+
+#[test]
 fn a_foreign_secret_in_any_place_stops_the_rotation_before_a_number_is_given_out() {
     for (mode, name) in [(Delivery::Previous, "app-previous"), (Delivery::Immutable, "app-g2")] {
         let (mut cluster, _) = at_rest(mode);

@@ -74,9 +74,12 @@ impl Release {
         serde_json::from_str(&fs::read_to_string(self.folder.join("yubikeys.json")).unwrap()).unwrap()
     }
 
-    /// Puts everything stored into a world's cluster, as it was there.
+    /// Puts everything stored into a world's cluster, as it was there. Owners first: the garbage collector deletes what has an
+    /// owner that is not there.
     pub fn store(&self, world: &World) {
-        for object in self.stored() {
+        let mut objects = self.stored();
+        objects.sort_by_key(|object| object["metadata"]["ownerReferences"].is_array());
+        for object in objects {
             world.cluster.put_stored(&storage_key(&object), &object).unwrap();
         }
     }

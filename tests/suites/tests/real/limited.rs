@@ -35,6 +35,7 @@ fn install(world: &World, namespaces: &[&str], there: &[&str]) {
     });
     // Bindings take a moment to count.
     wait_for_right(world, "secrets", None, false);
+    wait_for_right(world, "configmaps", Some(&world.system), true);
     there.iter().for_each(|namespace| wait_for_right(world, "secrets", Some(namespace), true));
 }
 
@@ -258,4 +259,25 @@ fn what_is_not_served_any_more_is_not_taken_for_gone() {
     wait_for_secret_in(&apps, there, "app");
     let ledger = apps.cluster.get(&["configmaps", "-n", &apps.system]).unwrap().to_string();
     assert!(ledger.contains("less-more/app") && !ledger.contains("ended"), "{ledger}");
+}
+
+/// Who serves all namespaces pays nothing for those who do not.
+#[test]
+fn without_the_flag_each_kind_has_one_watch_of_all_namespaces() {
+    let apps = Apps::new("wide");
+    apps.recipient(&apps.apps, KEYRING);
+    apps.serve_yaml("app", "password: first\n");
+    apps.wait_for_consumers("app", 0, 0);
+    let requests = requests(&apps);
+    for kind in ["encryptedsecrets", "secrets", "recipients", "pods", "namespaces"] {
+        let watches: Vec<&str> = requests
+            .iter()
+            .filter(|e| e["verb"] == "watch" && e["stage"] == "ResponseStarted")
+            .filter(|e| e["objectRef"]["resource"] == kind)
+            // The ceremony follows the operator's own pods besides.
+            .filter(|e| e["objectRef"]["namespace"] != apps.system.as_str())
+            .map(|e| e["requestURI"].as_str().unwrap())
+            .collect();
+        assert!(watches.len() == 1 && !watches[0].contains("/namespaces/"), "{kind}: {watches:?}");
+    }
 }

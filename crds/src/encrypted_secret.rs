@@ -107,7 +107,7 @@ pub struct ConfigMapKeyRef {
     pub key: String,
 }
 
-/// A sops store.
+/// A sops store; default: by the document's name, else detected.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DocumentFormat {
@@ -177,7 +177,7 @@ pub struct Target {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What becomes of the Secret when its EncryptedSecret is deleted.
+/// What becomes of the Secret when its EncryptedSecret is deleted; default Delete.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeletionPolicy {
     /// The Secret carries an owner reference and is garbage-collected.

@@ -73,7 +73,7 @@ pub struct KeyringSpec {
     pub signature: String,
 }
 
-/// Whether unsealed replicas unseal others.
+/// Whether unsealed replicas unseal others; default Allow.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HandOver {
     /// A replica that starts is unsealed by one that is: rolling updates and single crashes need no holder.
@@ -122,7 +122,7 @@ pub fn read(object: serde_json::Value) -> Result<Keyring, serde_json::Error> {
     Ok(Keyring { metadata: any.metadata, spec, status })
 }
 
-/// What follows when a YubiKey that is left in a node is pulled.
+/// What follows when a YubiKey that is left in a node is pulled; default Keep.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyRemoval {
     /// Every replica drops the keys.
@@ -131,7 +131,7 @@ pub enum KeyRemoval {
     Keep,
 }
 
-/// Whether an unsealed operator makes somebody a holder without a holder's YubiKey.
+/// Whether an unsealed operator makes somebody a holder without a holder's YubiKey; default Deny.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EmergencyEnrolment {
     /// For whoever may create Enrolments in its namespace: when all YubiKeys are lost, this is the way back.
@@ -261,7 +261,7 @@ pub struct KeyringStatus {
     /// `metadata.generation` this status speaks of (kstatus).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Unsealed, Tampered.
+    /// Ready, Unsealed, Tampered, SingleHolder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,

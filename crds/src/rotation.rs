@@ -56,7 +56,7 @@ pub struct KeyRotation {
     pub max_age: String,
 }
 
-/// Kinds of credentials, by how they are changed without a gap.
+/// Kinds of credentials, by how they are changed without a gap; `touchseal rotation` advises by it.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RotationClass {
@@ -70,7 +70,7 @@ pub enum RotationClass {
     DeployBeforeRevoke,
 }
 
-/// How old content stays reachable.
+/// How old content stays reachable; default InPlace.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Delivery {
     /// One Secret that always holds the newest content.
@@ -97,7 +97,7 @@ pub struct Retention {
     pub generations: Option<u8>,
 }
 
-/// What pods that mount the Secret as files do when the files change.
+/// What pods that mount the Secret as files do when the files change; default Reload.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mounts {
     /// They read the new files: current once the kubelet has had its time to refresh them.
@@ -107,7 +107,7 @@ pub enum Mounts {
     Restart,
 }
 
-/// Whether workloads are restarted.
+/// Whether workloads whose pods hold an old value are restarted; default None.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rollout {
     /// No.
@@ -118,7 +118,7 @@ pub enum Rollout {
     Restart,
 }
 
-/// What becomes of an older document.
+/// What becomes of a document older than the newest one seen; default Allow.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rollback {
     /// It is served, under a new number; the condition RolledBack says so.

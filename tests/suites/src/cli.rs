@@ -15,6 +15,13 @@ use crate::binaries;
 /// PIN of the keys made here; not the factory's, which is refused.
 pub const PIN: &str = "739152";
 const PUK: &str = "86420975";
+/// Who commits with git.
+pub(crate) const AUTHOR: [(&str, &str); 4] = [
+    ("GIT_AUTHOR_NAME", "alice"),
+    ("GIT_AUTHOR_EMAIL", "alice@example.invalid"),
+    ("GIT_COMMITTER_NAME", "alice"),
+    ("GIT_COMMITTER_EMAIL", "alice@example.invalid"),
+];
 
 /// A laptop with a reader.
 pub struct Laptop {
@@ -124,6 +131,13 @@ impl Laptop {
     /// Runs a command that needs no PIN.
     pub fn run_plain(&self, arguments: &[&str]) -> Said {
         self.command(arguments).stdin(Stdio::null()).output().unwrap().into()
+    }
+
+    /// Runs git, which must succeed.
+    pub fn git(&self, arguments: &[&str]) {
+        let mut git = Command::new("git");
+        let said: Said = self.at_home(git.args(arguments)).envs(AUTHOR).output().unwrap().into();
+        assert_eq!(said.code, 0, "git {arguments:?}: {}{}", said.out, said.err);
     }
 
     /// Starts a command that needs no PIN.

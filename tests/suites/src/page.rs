@@ -133,6 +133,8 @@ impl Page {
                     ("says", "") => mark = Some(Mark::Says),
                     ("file", path) if !path.is_empty() => mark = Some(Mark::File(path.to_owned())),
                     ("not run", reason) if !reason.is_empty() => mark = Some(Mark::NotRun),
+                    // Of another test, which applies the examples of a page.
+                    ("example", name) if !name.is_empty() => {}
                     ("do", what) if !what.is_empty() => {
                         steps.push(step(What::Do { name: what.to_owned() }, &under));
                     }

@@ -31,43 +31,7 @@ pub fn mounting(secret: &str) -> Value {
     spec
 }
 
-impl Apps {
-    /// Makes a pod and runs it.
-    pub fn run_pod(&self, name: &str, spec: &Value) {
-        self.make_pod(name, spec);
-        self.run_container(name, "main");
-    }
-
-    /// Makes a pod that no kubelet has said anything about.
-    pub fn make_pod(&self, name: &str, spec: &Value) {
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod",
-            "metadata": { "name": name, "namespace": self.apps }, "spec": spec });
-        self.cluster.create(&pod).unwrap();
-    }
-
-    /// A container is started, now, and nothing else of the pod runs.
-    pub fn run_container(&self, pod: &str, container: &str) {
-        let started = Timestamp::now().round(Unit::Second).unwrap();
-        self.write_status(pod, &running(container, &started.to_string()));
-    }
-
-    /// The kubelet restarted a pod's container in a while, beyond what counts as a moment after a change.
-    pub fn restart_container(&self, pod: &str, container: &str) {
-        let started = Timestamp::now().round(Unit::Second).unwrap() + 10.seconds();
-        self.write_status(pod, &running(container, &started.to_string()));
-    }
-
-    /// Writes into a pod's status.
-    pub fn write_status(&self, pod: &str, status: &Value) {
-        let patch = json!({ "status": status }).to_string();
-        self.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", &patch]);
-    }
-
-    /// Ends a pod at once.
-    pub fn end_pod(&self, name: &str) {
-        self.kubectl(&["delete", "pod", name, "--force", "--grace-period=0"]);
-    }
-
+impl World {
     /// The pods of the test's namespace.
     pub fn pods(&self) -> Vec<Value> {
         self.cluster.get(&["pods", "-n", &self.apps]).unwrap()["items"].as_array().unwrap().clone()
@@ -108,6 +72,50 @@ impl Apps {
         }
     }
 
+    /// Waits until the clock shows another second than now, so that what happens from here on can be told from what was.
+    pub fn next_second(&self) {
+        let now = Timestamp::now().as_second();
+        eventually(DEADLINE, "the next second", || Timestamp::now().as_second() > now + 1).unwrap();
+    }
+}
+
+impl Apps {
+    /// Makes a pod and runs it.
+    pub fn run_pod(&self, name: &str, spec: &Value) {
+        self.make_pod(name, spec);
+        self.run_container(name, "main");
+    }
+
+    /// Makes a pod that no kubelet has said anything about.
+    pub fn make_pod(&self, name: &str, spec: &Value) {
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": self.apps }, "spec": spec });
+        self.cluster.create(&pod).unwrap();
+    }
+
+    /// A container is started, now, and nothing else of the pod runs.
+    pub fn run_container(&self, pod: &str, container: &str) {
+        let started = Timestamp::now().round(Unit::Second).unwrap();
+        self.write_status(pod, &running(container, &started.to_string()));
+    }
+
+    /// The kubelet restarted a pod's container in a while, beyond what counts as a moment after a change.
+    pub fn restart_container(&self, pod: &str, container: &str) {
+        let started = Timestamp::now().round(Unit::Second).unwrap() + 10.seconds();
+        self.write_status(pod, &running(container, &started.to_string()));
+    }
+
+    /// Writes into a pod's status.
+    pub fn write_status(&self, pod: &str, status: &Value) {
+        let patch = json!({ "status": status }).to_string();
+        self.kubectl(&["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", &patch]);
+    }
+
+    /// Ends a pod at once.
+    pub fn end_pod(&self, name: &str) {
+        self.kubectl(&["delete", "pod", name, "--force", "--grace-period=0"]);
+    }
+
     /// Waits, with a kubelet at work, until the EncryptedSecret is as `right` wants it.
     pub fn wait_with_kubelet(&self, name: &str, what: &str, right: impl Fn(&Value) -> bool) -> Value {
         eventually(DEADLINE, &format!("EncryptedSecret {name}: {what}"), || {
@@ -138,14 +146,6 @@ impl Apps {
             if found { Ok(object) } else { Err(object["status"].to_string()) }
         })
         .unwrap()
-    }
-}
-
-impl World {
-    /// Waits until the clock shows another second than now, so that what happens from here on can be told from what was.
-    pub fn next_second(&self) {
-        let now = Timestamp::now().as_second();
-        eventually(DEADLINE, "the next second", || Timestamp::now().as_second() > now + 1).unwrap();
     }
 }
 

@@ -8,9 +8,9 @@ use crate::DEADLINE;
 use crate::cli::{Laptop, Said};
 
 /// Waits for each prompt in turn, types its answer, then reads to the end; with AGAIN, answers each prompt as often as it
-/// comes. Everything shown goes to standard output; the exit code is the command's.
+/// comes, which is when a line of it waits to be ended. Everything shown goes to standard output; the exit code is the command's.
 const TYPIST: &str = r#"
-import os, pty, select, sys, time
+import os, pty, select, sys, termios, time
 answers = [line.split("\t", 1) for line in os.environ["ANSWERS"].split("\n") if line]
 pid, terminal = pty.fork()
 if pid == 0:
@@ -18,8 +18,10 @@ if pid == 0:
 again = os.environ.get("AGAIN")
 shown, seen, deadline = "", 0, time.monotonic() + float(os.environ["SECONDS_AT_MOST"])
 while True:
-    asked = [answer for answer in (answers if again else answers[:1]) if answer[0] in shown[seen:]]
-    if asked:
+    new = shown[seen:].rsplit("\n", 1)[-1] if again else shown[seen:]
+    asked = [answer for answer in (answers if again else answers[:1]) if answer[0] in new]
+    # Some programs prompt for a PIN first and turn the echo off then: nobody types as fast as that.
+    if asked and not ("PIN" in asked[0][0] and termios.tcgetattr(terminal)[3] & termios.ECHO):
         seen = len(shown)
         os.write(terminal, (asked[0][1] + "\n").encode())
         if not again:

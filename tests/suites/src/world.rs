@@ -36,20 +36,37 @@ impl World {
         World::named("touchseal-system", "shop").installed()
     }
 
+    /// A cluster that has nothing of Touchseal, for a reader who installs it and makes the namespaces of documentation.
+    pub fn untouched() -> World {
+        let world = World::nowhere("touchseal-system", "shop");
+        let definitions = touchseal_crds::all().into_iter().filter_map(|(_, crd)| crd.metadata.name);
+        let definitions: Vec<String> = definitions.map(|name| format!("crd/{name}")).collect();
+        let mut left: Vec<&str> = definitions.iter().map(String::as_str).collect();
+        let priority = format!("priorityclass/touchseal-operator.{}", world.system);
+        left.push(&priority);
+        world.cluster.kubectl_stdout(&[&["delete", "--ignore-not-found"], &left[..]].concat()).unwrap();
+        for namespace in [&world.system, &world.apps] {
+            eventually(DEADLINE, &format!("the end of an older namespace {namespace}"), || {
+                let look = ["get", "namespace", namespace, "--ignore-not-found", "-o=name"];
+                world.cluster.kubectl_stdout(&look).is_ok_and(|left| left.is_empty())
+            })
+            .unwrap();
+        }
+        world
+    }
+
     /// A world named after its test with its namespaces and nothing installed.
     pub fn bare(test: &str) -> World {
         World::named(&format!("{test}-system"), &format!("{test}-apps"))
     }
 
-    fn named(system: &str, apps: &str) -> World {
+    fn nowhere(system: &str, apps: &str) -> World {
         let cluster = cluster::lease().unwrap();
-        let world = World {
-            sops: Sops::new(),
-            system: system.to_owned(),
-            apps: apps.to_owned(),
-            operators: 0,
-            cluster,
-        };
+        World { sops: Sops::new(), system: system.to_owned(), apps: apps.to_owned(), operators: 0, cluster }
+    }
+
+    fn named(system: &str, apps: &str) -> World {
+        let world = World::nowhere(system, apps);
         world.cluster.namespace(&world.system).unwrap();
         world.cluster.namespace(&world.apps).unwrap();
         world

@@ -11,7 +11,7 @@ use touchseal_rig::tools;
 
 use super::{Page, Step, What};
 use crate::binaries;
-use crate::cli::{Laptop, PIN, Said};
+use crate::cli::{AUTHOR, Laptop, PIN, Said};
 use crate::terminal::typist;
 
 /// The longest that one block may take.
@@ -118,6 +118,7 @@ impl<'l> Reading<'l> {
             .env("HOME", self.laptop.home.path())
             .env("PATH", format!("{path}:{}", env::var("PATH").unwrap()))
             .env("SOPS_DISABLE_VERSION_CHECK", "1")
+            .envs(AUTHOR)
             .env("TOUCHSEAL_PAGE", self.left.path().join("environment"))
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
 use touchseal_suites::pods::{env, env_from, mounting, spec};
 use touchseal_suites::world::condition;
-use touchseal_suites::{Apps, DEADLINE};
+use touchseal_suites::{Apps, DEADLINE, World};
 
 use crate::incident::touchseal;
 
 /// A Deployment of two pods with this pod spec.
-pub fn deployment(apps: &Apps, name: &str, pod: &Value) -> Value {
+pub fn deployment(world: &World, name: &str, pod: &Value) -> Value {
     json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": apps.apps },
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": world.apps },
         "spec": {
             "replicas": 2, "selector": { "matchLabels": { "app": name } },
             "template": { "metadata": { "labels": { "app": name } }, "spec": pod },

@@ -16,15 +16,7 @@ fn the_page_about_gitops_can_be_followed() {
     let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
     let _key = laptop.key(0, 14_041_969);
     let _operator = world.operator();
-    let git = [
-        ("GIT_AUTHOR_NAME", "alice"),
-        ("GIT_AUTHOR_EMAIL", "alice@example.invalid"),
-        ("GIT_COMMITTER_NAME", "alice"),
-        ("GIT_COMMITTER_EMAIL", "alice@example.invalid"),
-    ];
-    let mut reading =
-        git.iter().fold(Reading::at(&laptop), |reading, (name, value)| reading.with(name, value));
-    reading.follow(&Page::of("docs/gitops.md"));
+    Reading::at(&laptop).follow(&Page::of("docs/gitops.md"));
     let secret = world.secret("app").unwrap();
     assert_eq!(value(&secret, "password").unwrap(), b"battery staple");
 }

@@ -12,12 +12,6 @@ use touchseal_suites::world::value;
 use touchseal_suites::{Laptop, Operator, Page, Reading, World};
 
 const PAGE: &str = "docs/recovery.md";
-const GIT: [(&str, &str); 4] = [
-    ("GIT_AUTHOR_NAME", "alice"),
-    ("GIT_AUTHOR_EMAIL", "alice@example.invalid"),
-    ("GIT_COMMITTER_NAME", "alice"),
-    ("GIT_COMMITTER_EMAIL", "alice@example.invalid"),
-];
 
 /// A repository with a keyring of one holder and one document, and nothing in the cluster.
 struct Team {
@@ -32,14 +26,14 @@ impl Team {
         let laptop = Laptop::at(folder.path(), kubeconfig);
         let alice = laptop.key(0, 4_711);
         let team = Team { folder, laptop, alice };
-        team.git(&["init", "-q"]);
+        team.laptop.git(&["init", "-q"]);
         team.laptop.create_keyring("prod", "alice");
         let recipients = ["recipients", "-f", "prod.keyring.yaml", "--for", "shop", "--sops-yaml"];
         team.laptop.run(&recipients, PIN).ok();
         fs::create_dir(team.folder.path().join("shop")).unwrap();
         team.write("correct horse");
-        team.git(&["add", "."]);
-        team.git(&["commit", "-qm", "Settings of the shop"]);
+        team.laptop.git(&["add", "."]);
+        team.laptop.git(&["commit", "-qm", "Settings of the shop"]);
         team
     }
 
@@ -60,12 +54,6 @@ impl Team {
         said.split_whitespace().find(is).unwrap().to_owned()
     }
 
-    fn git(&self, arguments: &[&str]) {
-        let mut git = Command::new("git");
-        let output = git.args(arguments).current_dir(self.folder.path()).envs(GIT).output().unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
     fn apply(&self, world: &World, file: &str) {
         world.cluster.apply(&fs::read_to_string(self.folder.path().join(file)).unwrap()).unwrap();
     }
@@ -82,7 +70,7 @@ impl Team {
     }
 
     fn reading(&self) -> Reading<'_> {
-        GIT.iter().fold(Reading::at(&self.laptop), |reading, (name, value)| reading.with(name, value))
+        Reading::at(&self.laptop)
     }
 
     fn lose(&self, slot: usize) {
@@ -179,7 +167,7 @@ fn every_yubikey_is_gone_and_a_replica_is_unsealed() {
     team.reading().follow(&page.section("Be ready"));
     let bob = team.laptop.key(1, 814);
     team.laptop.run(&["keyring", "enrol", "-f", "prod.keyring.yaml", "--holder", "bob"], PIN).ok();
-    team.git(&["commit", "-qam", "Bob, too"]);
+    team.laptop.git(&["commit", "-qam", "Bob, too"]);
     team.apply(&world, "prod.keyring.yaml");
     [0, 1].into_iter().for_each(|slot| team.lose(slot));
     let lost = [&team.alice, &bob].map(|key| key.counters().private_key_operations);
@@ -220,7 +208,7 @@ fn every_yubikey_is_gone_and_everything_is_sealed() {
     let manifest = team.laptop.run_plain(&wrap).ok().out;
     fs::write(file("app.esec.yaml"), manifest).unwrap();
     fs::remove_file(file("app.yaml")).unwrap();
-    team.git(&["commit", "-qam", "A whole Secret"]);
+    team.laptop.git(&["commit", "-qam", "A whole Secret"]);
     let Operator { process, pod, .. } = team.served(&mut world);
     team.lose(0);
     drop(process);

@@ -168,7 +168,7 @@ impl Demo {
         } else {
             self.say("the end");
             println!("      to play on yourself:     TOUCHSEAL_DEMO_STAY=1 make demo");
-            println!("      on your own cluster:     README.md, \"On your cluster\"");
+            println!("      on your own cluster:     docs/getting-started.md");
         }
         drop(self);
         println!("done in {:.0} s; everything that was started has ended", took.as_secs_f64());

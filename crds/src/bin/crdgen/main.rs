@@ -1,5 +1,7 @@
-//! Writes `crds/*.yaml` and the chart's copies of them from the Rust types; `--check` only compares and fails when a file
-//! is stale, missing, or nobody's.
+//! Writes `crds/*.yaml`, the chart's copies of them and the reference page from the Rust types; `--check` only compares and
+//! fails when a file is stale, missing, or nobody's.
+
+mod reference;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ const HEADER: &str =
     "# Generated from crds/src by `cargo run -p touchseal-crds --bin crdgen`. Do not edit.\n";
 /// From the root. Helm reads no file outside its chart, and not everything that fetches charts follows links.
 const FOLDERS: [&str; 2] = ["crds", "charts/touchseal/files/crds"];
+const REFERENCE: &str = "docs/reference.md";
 
 fn main() -> ExitCode {
     let check = env::args().any(|arg| arg == "--check");
@@ -30,24 +33,32 @@ fn main() -> ExitCode {
 /// Paths of the files that differ from the types (in check mode nothing is written).
 fn run(root: &Path, check: bool) -> io::Result<Vec<String>> {
     let mut stale = Vec::new();
-    let definitions = touchseal_crds::all();
-    for folder in FOLDERS {
-        for (name, crd) in &definitions {
-            let mut definition = serde_json::to_value(crd).map_err(io::Error::other)?;
-            bound(&mut definition);
-            let yaml = serde_norway::to_string(&definition).map_err(io::Error::other)?;
-            let wanted = format!("{HEADER}{yaml}");
-            let path = root.join(folder).join(name);
-            if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
-                continue;
-            }
-            if check {
-                stale.push(format!("{folder}/{name}"));
-            } else {
-                fs::write(&path, wanted)?;
-                println!("wrote {folder}/{name}");
-            }
+    let mut keep = |name: String, wanted: &str| -> io::Result<()> {
+        let path = root.join(&name);
+        if fs::read_to_string(&path).is_ok_and(|present| present == wanted) {
+            return Ok(());
         }
+        if check {
+            stale.push(name);
+        } else {
+            fs::write(&path, wanted)?;
+            println!("wrote {name}");
+        }
+        Ok(())
+    };
+    let definitions = touchseal_crds::all();
+    let mut schemas = Vec::new();
+    for (name, crd) in &definitions {
+        let mut definition = serde_json::to_value(crd).map_err(io::Error::other)?;
+        bound(&mut definition);
+        let yaml = serde_norway::to_string(&definition).map_err(io::Error::other)?;
+        for folder in FOLDERS {
+            keep(format!("{folder}/{name}"), &format!("{HEADER}{yaml}"))?;
+        }
+        schemas.push(definition);
+    }
+    keep(REFERENCE.to_owned(), &reference::page(&schemas))?;
+    for folder in FOLDERS {
         for entry in fs::read_dir(root.join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.ends_with(".yaml") && definitions.iter().all(|(known, _)| *known != name) {

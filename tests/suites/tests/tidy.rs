@@ -18,10 +18,11 @@ const PURE: [(&str, &str); 5] = [
     ("touchseal-plan", "operator/plan/src"),
 ];
 /// Files of the operator that write to the API server.
-const WRITERS: [&str; 12] = [
+const WRITERS: [&str; 13] = [
     "apply.rs",
     "census.rs",
     "apply/",
+    "enrolments.rs",
     "ledger.rs",
     "incidents.rs",
     "pins.rs",
@@ -243,10 +244,11 @@ fn generated_definitions_are_up_to_date() {
 
 #[test]
 fn every_word_a_status_may_use_is_documented() {
-    let pages: Vec<String> = ["encryptedsecret", "incident", "keyring", "unsealrequest", "recipient"]
-        .iter()
-        .map(|page| fs::read_to_string(root().join(format!("crds/{page}.md"))).unwrap())
-        .collect();
+    let pages: Vec<String> =
+        ["encryptedsecret", "enrolment", "incident", "keyring", "unsealrequest", "recipient"]
+            .iter()
+            .map(|page| fs::read_to_string(root().join(format!("crds/{page}.md"))).unwrap())
+            .collect();
     let documented = |word: &str| pages.iter().any(|page| page.contains(&format!("`{word}`")));
     let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
     let words = reasons.chain(ConditionType::ALL.iter().map(|type_| type_.as_str()));

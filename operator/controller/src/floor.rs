@@ -55,7 +55,11 @@ impl Floors {
     }
 
     fn see(&self, floor: Floor) {
-        let changed = self.0.send_if_modified(|known| std::mem::replace(known, Some(floor)) != Some(floor));
+        let changed = self.0.send_if_modified(|known| {
+            let news = *known != Some(floor);
+            *known = Some(floor);
+            news
+        });
         match floor {
             Floor::At(number) if changed => {
                 tracing::info!(floor = number, "new secret generations are given no lower number");

@@ -1,6 +1,7 @@
 //! Touchseal on real parts: one program, so that its tests share a pool of clusters. A test leases a cluster of its own.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod admission;
 mod audit;
 mod authoring;
 mod canary;

@@ -39,6 +39,7 @@ mod rekey;
 mod replicas;
 mod requests;
 mod restore;
+mod rights;
 mod rollback;
 mod rollout;
 mod rotation;

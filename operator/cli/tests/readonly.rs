@@ -13,6 +13,8 @@ fn refused(original: &str, arguments: &[&str]) -> std::io::Result<String> {
     let folder = tempfile::tempdir()?;
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli");
     let file = folder.path().join("app.yaml");
+    // No keyring is looked for above it.
+    fs::create_dir(folder.path().join(".git"))?;
     fs::copy(cases.join(original), &file)?;
     fs::set_permissions(&file, Permissions::from_mode(0o444))?;
     let before = fs::read(&file)?;

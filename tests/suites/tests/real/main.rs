@@ -34,6 +34,7 @@ mod pages;
 mod partition;
 mod pin;
 mod quorum;
+mod race;
 mod recovery;
 mod rekey;
 mod replicas;

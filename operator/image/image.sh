@@ -104,4 +104,4 @@ reproduce() {
     echo "image: the same from two folders: $first"
 }
 
-main "$@"
+main "$@"; exit # read as one line, so this file may change while it runs

@@ -253,19 +253,7 @@ mod tests {
     }
 
     fn report(before: &KeyringStatus, own: Own, live: &[&str]) -> KeyringStatus {
-        let spec = KeyringSpec {
-            version: 1,
-            id: String::new(),
-            revision: 1,
-            holders: Vec::new(),
-            quorum: None,
-            generations: Vec::new(),
-            hand_over: None,
-            seal_after: None,
-            on_key_removal: None,
-            emergency_enrolment: None,
-            signature: String::new(),
-        };
+        let spec = KeyringSpec { version: 1, revision: 1, ..KeyringSpec::unreadable() };
         let mut keyring = Keyring::new("prod", spec);
         keyring.metadata.generation = Some(3);
         let live = live.iter().map(|pod| (*pod).to_owned()).collect();

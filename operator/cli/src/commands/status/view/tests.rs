@@ -5,19 +5,7 @@ use serde_json::{Value, json};
 use touchseal_crds::KeyringSpec;
 
 fn keyring_with(status: Value) -> Keyring {
-    let spec = KeyringSpec {
-        version: 1,
-        id: String::new(),
-        revision: 1,
-        holders: Vec::new(),
-        quorum: None,
-        generations: Vec::new(),
-        hand_over: None,
-        seal_after: None,
-        on_key_removal: None,
-        emergency_enrolment: None,
-        signature: String::new(),
-    };
+    let spec = KeyringSpec { version: 1, revision: 1, ..KeyringSpec::unreadable() };
     let mut keyring = Keyring::new("main", spec);
     keyring.status = serde_json::from_value(status).unwrap();
     keyring

@@ -114,14 +114,18 @@ impl<'w> App<'w> {
         thread::scope(|scope| {
             let asked = scope.spawn(|| {
                 let mut answers = BTreeSet::new();
-                while !done.load(Ordering::Relaxed) {
+                loop {
+                    // The last answer is of after the work.
+                    let last = done.load(Ordering::Acquire);
                     answers.insert(ask(address).unwrap_or_else(|| "no answer".into()));
+                    if last {
+                        return answers;
+                    }
                     thread::sleep(Duration::from_millis(20));
                 }
-                answers
             });
             let outcome = catch_unwind(AssertUnwindSafe(work));
-            done.store(true, Ordering::Relaxed);
+            done.store(true, Ordering::Release);
             let answers = asked.join().unwrap();
             outcome.map_or_else(|panic| resume_unwind(panic), |()| answers)
         })

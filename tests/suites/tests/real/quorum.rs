@@ -218,10 +218,15 @@ fn a_restart_a_seal_and_an_edit_in_the_middle_lose_what_was_released_and_say_so(
     assert!(said.out.contains("1 of 2 needed holders released (bob)"), "{}", said.out);
 
     // A seal in the middle.
+    let before = released(&world, &[BOB]);
     let seal = ["annotate", "--overwrite", "keyring", "prod", "touchseal.dev/seal-requested=lunch"];
     world.cluster.kubectl_stdout(&seal).unwrap();
     event(&world, "SharesDropped", "released by bob (YubiKey 815) is void");
-    released(&world, &[]);
+    eventually(DEADLINE, "another session to ask", || {
+        let asking = released(&world, &[]);
+        (asking[0]["status"]["nonce"] != before[0]["status"]["nonce"]).then_some(())
+    })
+    .unwrap();
     let said = unseal(&world, &at_alice).ok();
     assert!(said.out.contains("1 of 2 needed holders released (alice)"), "{}", said.out);
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use age::secrecy::ExposeSecret as _;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 use touchseal_crds::keyring::KeyringSpec;
 use touchseal_keyring::{OpenKeyring, PivPublicKey, holder, manifest};
@@ -14,7 +15,7 @@ use touchseal_rig::scratch::Scratch;
 use touchseal_rig::tools::Tool;
 use touchseal_softkey::SoftKey;
 use touchseal_suites::cli::{PIN, Said};
-use touchseal_suites::{DEADLINE, Laptop, Sops};
+use touchseal_suites::{Laptop, Sops};
 use zeroize::Zeroizing;
 
 const NAMESPACES: [&str; 3] = ["shop", "chat", "pay"];
@@ -228,40 +229,40 @@ fn a_dry_run_says_all_and_writes_nothing() {
 
 #[test]
 fn a_run_that_was_killed_is_completed_by_the_next() {
+    const FILES: usize = 40;
+    const LARGE: usize = 25;
+    const LIMIT: u64 = 64 << 10;
     let tree = Tree::new();
     tree.file("rules", "");
+    let text = format!("password: hunter7\nfiller: {}\n", "x".repeat(usize::try_from(LIMIT).unwrap()));
+    let large = tree.sops.encrypt("app.yaml", &text, &recipient(&tree.first, "chat"));
     let one = tree.document("chat", 7);
-    const FILES: usize = 150;
     for number in 0..FILES {
-        tree.file(&format!("chat/app{number:03}.yaml"), &one);
+        tree.file(&format!("chat/app{number:03}.yaml"), if number == LARGE { &large } else { &one });
     }
     tree.rotate();
+    let before = tree.texts();
+    let changed = || {
+        let now = tree.texts();
+        before.iter().filter(|(path, text)| now[*path] != **text).count()
+    };
+
+    // The kernel kills it while it writes the large one.
     let rekey = ["rekey", "chat", "-n", "chat"];
     let mut child = tree.laptop.start(&rekey, PIN);
-    let first = tree.folder.path().join("chat/app000.yaml");
-    let deadline = Instant::now() + DEADLINE;
-    while fs::read_to_string(&first).unwrap() == one {
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it never began");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let changed = |tree: &Tree| {
-        let texts =
-            tree.texts().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "yaml"));
-        texts.filter(|(_, text)| *text != one).count()
-    };
-    let done = changed(&tree);
-    assert!(done > 0 && done < FILES, "{done} of {FILES} were done when it was killed");
+    let limit = Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
+    prlimit(Some(Pid::from_child(&child)), Resource::Fsize, limit).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::XFSZ.as_raw()));
+    assert_eq!((changed(), tree.texts().len()), (LARGE, FILES + 1), "half a file lies beside the others");
 
     let said = tree.laptop.run(&[&rekey[..], &["-o", "json"]].concat(), PIN).ok();
     let rows = rows(&said.out);
     let count = |action: &str| rows.iter().filter(|row| row["action"] == action).count();
-    assert_eq!((count("up-to-date"), count("rekeyed")), (done, FILES - done));
-    assert_eq!(changed(&tree), FILES);
+    assert_eq!((count("up-to-date"), count("rekeyed")), (LARGE, FILES - LARGE));
+    assert_eq!(changed(), FILES);
     let texts = tree.texts();
-    for text in [texts.values().next().unwrap(), texts.values().last().unwrap()] {
-        assert_eq!(tree.opened(text, &tree.second, "chat"), ["hunter7"]);
+    for path in [0, LARGE, FILES - 1].map(|number| before.keys().nth(number).unwrap()) {
+        assert_eq!(tree.opened(&texts[path], &tree.second, "chat"), ["hunter7"]);
     }
 }
 

@@ -3,7 +3,9 @@
 //! Touchseal itself.
 
 pub mod browser;
+pub mod cgroup;
 pub mod cluster;
+pub mod drawn;
 pub mod faults;
 pub mod line;
 pub mod node;

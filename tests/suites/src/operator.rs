@@ -3,8 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use touchseal_rig::cluster::{Cluster, StandInPod};
 use touchseal_rig::poll::eventually;
@@ -25,8 +24,22 @@ pub struct Operator {
     pub pod: StandInPod,
     /// Flags beyond those every operator of a test has.
     pub flags: Vec<String>,
+    /// The whole command, for another process like this one.
+    command: Vec<String>,
+    log: PathBuf,
     probes: Port,
     metrics: Port,
+}
+
+/// How an operator is started, where that is not as usual.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Flags beyond those every operator of a test has.
+    pub flags: Vec<String>,
+    /// How it reaches the API server; None: straight.
+    pub kubeconfig: Option<PathBuf>,
+    /// A program with arguments that becomes what is appended to it: the operator.
+    pub wrapper: Vec<String>,
 }
 
 impl Operator {
@@ -61,56 +74,88 @@ impl Operator {
         kubeconfig: &Path,
         flags: &[&str],
     ) -> Operator {
-        let command = process::command(binaries::operator());
-        Operator::launch(cluster, namespace, pod, kubeconfig, command, flags)
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let launch = Launch { flags, kubeconfig: Some(kubeconfig.to_owned()), ..Launch::default() };
+        Operator::launch(cluster, namespace, pod, launch)
     }
 
     /// Starts one that may lock no memory: without capabilities, and with a limit of nothing.
     pub fn start_without_locked_memory(cluster: &Cluster, namespace: &str, name: &str) -> Operator {
         let pod = cluster.stand_in_pod(namespace, "touchseal-operator", name).unwrap();
-        let kubeconfig =
-            cluster.kubeconfig_for_service_account(namespace, "touchseal-operator", Some(&pod)).unwrap();
-        let mut command = process::command("setpriv");
-        command.args(["--bounding-set=-all", "--inh-caps=-all", "--", "prlimit", "--memlock=0", "--"]);
-        command.arg(binaries::operator());
-        Operator::launch(cluster, namespace, pod, &kubeconfig, command, &[])
+        let wrapper =
+            ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", "prlimit", "--memlock=0", "--"];
+        let launch = Launch { wrapper: wrapper.map(str::to_owned).to_vec(), ..Launch::default() };
+        Operator::launch(cluster, namespace, pod, launch)
     }
 
-    fn launch(
-        cluster: &Cluster,
-        namespace: &str,
-        pod: StandInPod,
-        kubeconfig: &Path,
-        mut command: Command,
-        flags: &[&str],
-    ) -> Operator {
-        let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
-        command
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .arg(format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()))
-            .arg(format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()))
-            .args(["--log-level", "trace", "--log-format", "json"])
-            .args(WAITS)
-            .args(flags);
-        let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
-        let process = process::spawn(&pod.name, command, &log).unwrap();
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut operator = Operator { process, pod, flags, probes, metrics };
+    /// Starts one as `launch` says and waits until it is ready.
+    pub fn launch(cluster: &Cluster, namespace: &str, pod: StandInPod, launch: Launch) -> Operator {
+        let mut operator = Operator::launched(cluster, namespace, pod, launch);
         operator.wait_until_ready();
         operator
     }
 
-    fn wait_until_ready(&mut self) {
+    /// The same without waiting for anything.
+    pub fn launched(cluster: &Cluster, namespace: &str, pod: StandInPod, launch: Launch) -> Operator {
+        let own =
+            || cluster.kubeconfig_for_service_account(namespace, "touchseal-operator", Some(&pod)).unwrap();
+        let kubeconfig = launch.kubeconfig.clone().unwrap_or_else(own);
+        let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
+        let mut command = launch.wrapper;
+        command.extend([binaries::operator(), "--kubeconfig".into(), kubeconfig].map(|part| part.display().to_string()));
+        command.extend([
+            format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()),
+            format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()),
+        ]);
+        command.extend(["--log-level", "trace", "--log-format", "json"].map(str::to_owned));
+        command.extend(WAITS.map(str::to_owned));
+        command.extend(launch.flags.iter().cloned());
+        let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
+        let process = spawn(&pod, &command, &log);
+        Operator { process, pod, flags: launch.flags, command, log, probes, metrics }
+    }
+
+    /// kill -9, and another process as the same pod: sealed, as a kubelet restarts a container. Waits for nothing.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = spawn(&self.pod, &self.command, &self.log);
+    }
+
+    /// Whether it is ready; an error says what it is instead.
+    ///
+    /// # Errors
+    /// It has ended, or does not say that it is ready in time.
+    pub fn ready(&mut self) -> Result<(), String> {
         let ready = eventually(DEADLINE, "the operator to be ready", || {
             if let Some(status) = self.process.exited() {
-                panic!("the operator ended with {status}:\n{}", self.process.tail(20));
+                return Ok(Err(format!("the operator ended with {status}:\n{}", self.process.tail(20))));
             }
-            (http_get(self.probes.number(), "/readyz")?.contains(" 200 ")).then_some(())
+            let answer = http_get(self.probes.number(), "/readyz").unwrap_or_default();
+            if answer.contains(" 200 ") { Ok(Ok(())) } else { Err(answer) }
         });
-        if let Err(timed_out) = ready {
-            panic!("{timed_out:?}\n{}", self.process.tail(30));
+        ready.unwrap_or_else(|timed_out| Err(format!("{timed_out:?}\n{}", self.process.tail(30))))
+    }
+
+    /// The same; panics where it is not.
+    pub fn wait_until_ready(&mut self) {
+        if let Err(why) = self.ready() {
+            panic!("{why}");
         }
+    }
+
+    /// The value of a metric that has no labels; zero where it is not told.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = self.metrics();
+        let mut values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.next().and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// Bytes of memory that are its own, by a line of /proc/PID/status such as `VmRSS` or `VmHWM`.
+    pub fn memory_in_use(&self, which: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+        let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kibibytes.unwrap_or_default() * 1024
     }
 
     /// What /healthz or /readyz answers.
@@ -140,6 +185,11 @@ impl Operator {
             if done >= count { Ok(()) } else { Err(format!("{done}")) }
         })
         .unwrap();
+    }
+
+    /// Whether it holds a keyring's keys.
+    pub fn is_unsealed(&self, keyring: &str) -> bool {
+        self.metrics().contains(&format!("touchseal_keyring_unsealed{{keyring=\"{keyring}\"}} 1"))
     }
 
     /// Whether it is the replica that writes.
@@ -188,6 +238,12 @@ impl Operator {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process.pid())).unwrap();
         maps.lines().any(|line| line.starts_with(range))
     }
+}
+
+fn spawn(pod: &StandInPod, command: &[String], log: &Path) -> Process {
+    let mut started = process::command(&command[0]);
+    started.args(&command[1..]);
+    process::spawn(&pod.name, started, log).unwrap()
 }
 
 fn http_get(port: u16, path: &str) -> Option<String> {

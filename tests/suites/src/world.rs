@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use touchseal_crds::keyring::KeyringSpec;
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_keyring::{Offer, OpenKeyring, seal_release};
-use touchseal_rig::cluster::{self, ClusterError, Lease};
+use touchseal_rig::cluster::{self, ClusterError, Lease, StandInPod};
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, Sops, chart};
@@ -60,16 +60,27 @@ impl World {
         World::named(&format!("{test}-system"), &format!("{test}-apps"))
     }
 
+    /// A world on this cluster.
+    pub fn on(cluster: Lease<'static>, system: &str, apps: &str) -> World {
+        World::at(cluster, system, apps).with_namespaces().installed()
+    }
+
     fn nowhere(system: &str, apps: &str) -> World {
-        let cluster = cluster::lease().unwrap();
+        World::at(cluster::lease().unwrap(), system, apps)
+    }
+
+    fn at(cluster: Lease<'static>, system: &str, apps: &str) -> World {
         World { sops: Sops::new(), system: system.to_owned(), apps: apps.to_owned(), operators: 0, cluster }
     }
 
     fn named(system: &str, apps: &str) -> World {
-        let world = World::nowhere(system, apps);
-        world.cluster.namespace(&world.system).unwrap();
-        world.cluster.namespace(&world.apps).unwrap();
-        world
+        World::nowhere(system, apps).with_namespaces()
+    }
+
+    fn with_namespaces(self) -> World {
+        self.cluster.namespace(&self.system).unwrap();
+        self.cluster.namespace(&self.apps).unwrap();
+        self
     }
 
     /// The same with the chart.
@@ -132,6 +143,12 @@ impl World {
         .unwrap();
     }
 
+    /// A kubeconfig for the operator as this pod.
+    pub fn kubeconfig_of(&self, pod: &StandInPod) -> PathBuf {
+        let (system, account) = (&self.system, "touchseal-operator");
+        self.cluster.kubeconfig_for_service_account(system, account, Some(pod)).unwrap()
+    }
+
     /// Starts an operator in a pod of its own.
     pub fn operator(&mut self) -> Operator {
         self.operator_with(&[])
@@ -173,7 +190,7 @@ impl World {
         self.try_release(request, keyring, holder, serial).unwrap();
     }
 
-    fn try_release(
+    pub(crate) fn try_release(
         &self,
         request: &Value,
         keyring: &OpenKeyring,

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::poll::eventually;
-use crate::process::Process;
+use crate::process::{Process, Signal};
 use crate::scratch::Scratch;
 
 pub use error::ClusterError;
@@ -129,6 +129,15 @@ impl Cluster {
         running.apiserver = self.parts.start_apiserver()?;
         let running = &mut *running;
         self.parts.wait_until_ready(&mut [&mut running.etcd, &mut running.apiserver])
+    }
+
+    /// Stops the controller manager, as one that is slow, or lets it go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn stall_controller_manager(&self, stalled: bool) -> Result<(), ClusterError> {
+        let signal = if stalled { Signal::STOP } else { Signal::CONT };
+        Ok(self.running().controller_manager.signal(signal)?)
     }
 
     /// kill -9 of the controller manager: from now on no ServiceAccounts, no garbage collection, no Deployments.

@@ -36,9 +36,11 @@ const CONTROLLERS: [&str; 11] = [
 /// With a node pods run, or do not; this one finds out, and takes a node's taints when it is ready.
 const CONTROLLERS_OF_NODES: [&str; 1] = ["node-lifecycle-controller"];
 
-/// As in a Kubernetes audit policy: `Metadata` holds who did what to which object, `RequestResponse` the objects too.
+/// As in a Kubernetes audit policy: `Metadata` holds who did what to which object, `RequestResponse` the objects too; `None` is for
+/// what runs so long that a log would fill the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AuditLevel {
+    None,
     #[default]
     Metadata,
     Request,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Cluster, ClusterError};
+use super::{AuditLevel, Cluster, ClusterError, Options, Reach};
 
 /// Two, as each takes about 400 MB and most of a core while it starts; `TOUCHSEAL_RIG_CLUSTERS` says otherwise.
 const DEFAULT_SIZE: usize = 2;
@@ -25,6 +25,7 @@ pub fn lease() -> Result<Lease<'static>, ClusterError> {
 #[derive(Debug)]
 pub struct Pool {
     size: Option<usize>,
+    options: Options,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -39,7 +40,14 @@ struct State {
 impl Pool {
     /// Of this size, or of the environment's choice.
     pub const fn new(size: Option<usize>) -> Self {
-        Self { size, state: Mutex::new(State { idle: VecDeque::new(), count: 0 }), returned: Condvar::new() }
+        let options = Options { audit: AuditLevel::Metadata, reach: Reach::Loopback };
+        Self::of(size, options)
+    }
+
+    /// The same, of clusters with options.
+    pub const fn of(size: Option<usize>, options: Options) -> Self {
+        let state = Mutex::new(State { idle: VecDeque::new(), count: 0 });
+        Self { size, options, state, returned: Condvar::new() }
     }
 
     /// As [`lease`]; waits while all are leased.
@@ -59,7 +67,7 @@ impl Pool {
         }
         state.count += 1;
         drop(state); // the others need not wait while this one starts
-        let cluster = Cluster::start().inspect_err(|_| self.one_less())?;
+        let cluster = Cluster::start_with(self.options).inspect_err(|_| self.one_less())?;
         Ok(Lease { pool: self, cluster: Some(cluster) })
     }
 

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::json;
+use touchseal_rig::drawn::Drawn;
 use touchseal_rig::poll::eventually;
 use touchseal_softkey::SoftKey;
 use touchseal_suites::cli::{PIN, Said};
@@ -15,16 +16,6 @@ use touchseal_suites::{DEADLINE, Laptop, Operator, World};
 
 const ROUNDS: u32 = 6;
 const ACTS: u32 = 5;
-
-/// Numbers that a seed determines (Knuth's MMIX generator, its upper half).
-struct Drawn(u64);
-
-impl Drawn {
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from(self.0 >> 33).unwrap() % end
-    }
-}
 
 struct Race {
     laptop: Laptop,
@@ -149,9 +140,7 @@ impl Race {
 
 #[test]
 fn ceremonies_race_with_restarts_seals_rotations_and_hand_overs() {
-    let seed = std::env::var("TOUCHSEAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(11);
-    println!("TOUCHSEAL_SEED={seed}");
-    let (mut race, mut drawn) = (Race::new(), Drawn(seed));
+    let (mut race, mut drawn) = (Race::new(), Drawn::by_environment(11));
     let mut last = 0;
     for round in 0..ROUNDS {
         for act in 0..ACTS {

@@ -38,8 +38,12 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(3);
 
 /// Whether a keyring is unsealed here, and not only since a moment ago.
 pub fn is_due(state: &State) -> bool {
-    let settled = |since: Timestamp| Timestamp::now().duration_since(since) >= SETTLED;
-    state.keys().is_some() && state.since().is_none_or(settled)
+    state.keys().is_some() && state.since().is_none_or(|since| settled(since, Timestamp::now()))
+}
+
+/// A clock that was set back meanwhile must not keep others waiting until it shows that time again.
+fn settled(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since).abs() >= SETTLED
 }
 
 /// Whether another replica could unseal this one, as far as the Keyring tells.
@@ -279,6 +283,15 @@ mod tests {
             .into_iter()
             .map(|(_, asked)| asked.nonce)
             .collect()
+    }
+
+    #[test]
+    fn a_keyring_is_handed_over_after_a_moment_whatever_is_done_to_the_clock() {
+        let now = Timestamp::now();
+        for (seconds, over) in [(0, false), (2, false), (3, true), (3_600, true), (-1, false), (-3_600, true)] {
+            let since = now.checked_sub(SignedDuration::from_secs(seconds)).unwrap();
+            assert_eq!(settled(since, now), over, "{seconds}");
+        }
     }
 
     #[test]

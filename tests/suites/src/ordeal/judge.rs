@@ -83,9 +83,10 @@ pub fn judge(
     if let Some((key, _)) = strange {
         return Err(Violated(format!("Secret {}/{}: nobody asked for it", key.0, key.1)));
     }
+    let gaps = model.gaps;
     for (key, number) in settled {
         if let Some(object) = model.objects.get_mut(&key) {
-            object.settle(number).map_err(|why| Violated(format!("{}/{}: {why}", key.0, key.1)))?;
+            object.settle(number, gaps).map_err(|why| Violated(format!("{}/{}: {why}", key.0, key.1)))?;
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 //! is right, numbers are right, no foreign Secret was touched, and nothing needs a person beyond an unseal. What people asked for is
 //! kept in a model; judged are the cluster at rest and, by a watch, every state on the way.
 
+mod clock;
+mod diary;
 mod judge;
 pub mod model;
 mod storm;
@@ -20,6 +22,8 @@ use touchseal_rig::poll::eventually;
 
 use crate::apps::KEYRING;
 use crate::{Launch, Operator, SoftHolder, World};
+pub use clock::Clock;
+pub use diary::Diary;
 pub use judge::Amiss;
 use model::{Eyes, Key, Model};
 pub use storm::{Blowing, Storm, manifest};
@@ -32,7 +36,7 @@ const LONG: Duration = Duration::from_secs(5);
 /// How long an unsealed replica may take to hand the keyring over before a person does it.
 const HAND_OVER: Duration = Duration::from_secs(20);
 /// EncryptedSecrets in each of two namespaces.
-const OBJECTS: usize = 12;
+pub const OBJECTS: usize = 12;
 
 /// A world under faults.
 pub struct Ordeal {
@@ -48,6 +52,10 @@ pub struct Ordeal {
     pub drawn: Drawn,
     /// Times a person unsealed.
     pub unseals: u32,
+    /// Times an operator ended by itself and was started again, as a kubelet does it.
+    pub starts: u32,
+    /// What was done last.
+    pub diary: Diary,
     /// Opened.
     pub keyring: OpenKeyring,
     eyes: Eyes,
@@ -85,7 +93,7 @@ impl Ordeal {
         let world = Arc::new(world);
         let (spec, keyring) = SoftHolder::generate("alice", 1).create_keyring();
         world.apply_keyring(KEYRING, &spec);
-        let model = Arc::new(Mutex::new(Model::default()));
+        let (model, diary) = (Arc::new(Mutex::new(Model::default())), Diary::new());
         let storm = Storm {
             world: Arc::clone(&world),
             model: Arc::clone(&model),
@@ -93,11 +101,24 @@ impl Ordeal {
             names: Vec::new(),
             drawn: Drawn::new(drawn.seed()),
             contents: Arc::new(AtomicU64::new(1)),
+            diary: diary.clone(),
         };
         let witness = Witness::start(&world.cluster, &model);
         let (operators, eyes) = (Vec::new(), Eyes::default());
-        let mut ordeal =
-            Ordeal { operators, witness, model, storm, drawn, unseals: 0, keyring, eyes, waiting: None, world };
+        let mut ordeal = Ordeal {
+            operators,
+            witness,
+            model,
+            storm,
+            drawn,
+            unseals: 0,
+            starts: 0,
+            diary,
+            keyring,
+            eyes,
+            waiting: None,
+            world,
+        };
         let (first, second) = (ordeal.world.apps.clone(), format!("{}-2", ordeal.world.apps));
         ordeal.world.cluster.namespace(&second).unwrap();
         for namespace in [first, second] {
@@ -119,11 +140,16 @@ impl Ordeal {
 
     /// Names for so many EncryptedSecrets of a namespace; the storm makes them.
     pub fn populate(&mut self, namespace: &str, objects: usize) {
+        let names = self.storm_in(namespace, objects).names;
+        self.storm.names.extend(names);
+    }
+
+    /// A storm over so many EncryptedSecrets of a namespace, which other storms leave alone; they are judged all the same.
+    pub fn storm_in(&mut self, namespace: &str, objects: usize) -> Storm {
         let recipient = self.keyring.recipient_spec(namespace).unwrap().recipient;
         self.storm.recipients.insert(namespace.to_owned(), recipient);
-        self.storm
-            .names
-            .extend((0..objects).map(|number| (namespace.to_owned(), format!("app-{number:02}"))));
+        let names = (0..objects).map(|number| (namespace.to_owned(), format!("app-{number:02}"))).collect();
+        Storm { names, drawn: Drawn::new(self.drawn.seed()), ..self.storm.clone() }
     }
 
     /// Until all is right, unsealing where that is asked for; gives how long it took.
@@ -131,7 +157,7 @@ impl Ordeal {
         let began = Instant::now();
         if let Err(wrong) = self.try_settle() {
             let tails: Vec<String> = self.operators.iter().map(|operator| operator.process.tail(12)).collect();
-            panic!("{wrong}\n{}", tails.join("\n"));
+            panic!("{wrong}\n{}\n{}", self.diary, tails.join("\n"));
         }
         began.elapsed()
     }
@@ -166,6 +192,7 @@ impl Ordeal {
         if let Some(wrong) = self.witness.wrong() {
             return Err(Amiss::Violated(format!("on the way: {wrong}")));
         }
+        self.keep_running();
         let kinds = "encryptedsecrets.touchseal.dev,unsealrequests.touchseal.dev,keyrings.touchseal.dev,secrets";
         let found = self.world.cluster.get(&[kinds, "-A"]).map_err(|e| Amiss::Pending(e.to_string()))?;
         let found = found["items"].as_array().cloned().unwrap_or_default();
@@ -178,6 +205,17 @@ impl Ordeal {
             &namespaces,
             &found,
         )
+    }
+
+    /// As a kubelet: a container that ends is started again.
+    fn keep_running(&mut self) {
+        for operator in &mut self.operators {
+            if let Some(status) = operator.process.exited() {
+                self.diary.note(format_args!("{} ended with {status} and starts again", operator.pod.name));
+                self.starts += 1;
+                operator.restart();
+            }
+        }
     }
 
     /// The only thing a person does: where no replica can hand the keyring over, or none has in time.
@@ -209,6 +247,7 @@ impl Ordeal {
             for request in asking.iter().filter(ready) {
                 // Another may have been quicker.
                 if self.world.try_release(request, &self.keyring, "alice", 1).is_ok() {
+                    self.diary.note(format_args!("{} is unsealed", request["spec"]["pod"]));
                     self.unseals += 1;
                     self.waiting = None;
                 }

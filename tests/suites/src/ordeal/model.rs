@@ -20,6 +20,8 @@ pub struct Model {
     pub objects: BTreeMap<Key, Object>,
     /// Secrets of others as they were made.
     pub foreign: BTreeMap<Key, Value>,
+    /// Whether numbers may be left out, which costs nobody anything; otherwise each change adds one.
+    pub gaps: bool,
 }
 
 /// One EncryptedSecret.
@@ -87,22 +89,23 @@ impl Model {
 }
 
 impl Object {
-    /// The number that was found at rest, against the one before: each change of content adds at most one, none adds none, and
-    /// content that is new has a new one.
+    /// The number that was found at rest, against the one before: each change of content adds at most one (or more, with gaps),
+    /// none adds none, and content that is new has a new one.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn settle(&mut self, number: i64) -> Result<(), String> {
+    pub fn settle(&mut self, number: i64, gaps: bool) -> Result<(), String> {
         let last = self.contents.len() - 1;
         let (before, at) = self.settled.unwrap_or((0, 0));
         let changes = self.contents[at..].windows(2).filter(|pair| pair[0] != pair[1]).count();
         let changes = i64::try_from(changes + usize::from(self.settled.is_none())).unwrap_or(i64::MAX);
         let same = self.settled.is_some() && self.contents[at] == self.contents[last];
+        let most = if gaps { i64::MAX } else { before + changes };
         // Back to the content before: either nothing in between was served, or something was, and it is a new content again.
         let right = if same {
-            number == before || (changes >= 2 && (before + 2..=before + changes).contains(&number))
+            number == before || (changes >= 2 && (before + 2..=most).contains(&number))
         } else {
-            (before + 1..=before + changes).contains(&number)
+            (before + 1..=most).contains(&number)
         };
         self.settled = Some((number, last));
         match right {
@@ -181,7 +184,7 @@ mod tests {
     fn numbers_at_rest_follow_the_changes() {
         let settle = |before: Option<(i64, usize)>, contents: &[u64], number: i64| {
             let contents = contents.to_vec();
-            Object { contents, settled: before, ..Object::default() }.settle(number).is_ok()
+            Object { contents, settled: before, ..Object::default() }.settle(number, false).is_ok()
         };
         // At first: as many as there were contents, at most.
         assert!(settle(None, &[1, 2, 3], 1) && settle(None, &[1, 2, 3], 3));

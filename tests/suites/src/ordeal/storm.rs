@@ -14,6 +14,7 @@ use touchseal_rig::drawn::Drawn;
 use touchseal_rig::poll::eventually;
 use touchseal_sops::{Document, Format, OsRng, Recipient, Recipients, Rules};
 
+use super::diary::Diary;
 use super::model::{EDITED, Key, Model, plaintext};
 use crate::{DEADLINE, World};
 
@@ -32,6 +33,7 @@ pub struct Storm {
     pub(super) drawn: Drawn,
     /// Numbers contents, for all storms of a world.
     pub(super) contents: Arc<AtomicU64>,
+    pub(super) diary: Diary,
 }
 
 /// A storm that goes on until it is told to stop.
@@ -94,6 +96,12 @@ impl Storm {
         self.apply(&manifests);
     }
 
+    /// The same content for every object, encrypted anew, at once.
+    pub fn nudge(&mut self) {
+        let manifests: Vec<Value> = self.names.clone().iter().map(|key| self.same(key)).collect();
+        self.apply(&manifests);
+    }
+
     /// A manifest with new content.
     pub fn change(&mut self, key: &Key) -> Value {
         let content = self.contents.fetch_add(1, Ordering::SeqCst);
@@ -126,6 +134,7 @@ impl Storm {
     /// Notes what is asked for, before anybody can see it, and encrypts it.
     fn ask(&mut self, key: &Key, content: u64) -> Value {
         self.model().ask(key, content);
+        self.diary.note(format_args!("{}/{} is to hold content {content}", key.0, key.1));
         manifest(key, &encrypt(&plaintext(key, content), &self.recipients[&key.0]))
     }
 
@@ -145,6 +154,7 @@ impl Storm {
             if let Some(object) = self.model().objects.get_mut(key) {
                 object.there = false;
             }
+            self.diary.note(format_args!("{}/{} is deleted", key.0, key.1));
         }
         let names = keys.iter().map(|key| key.1.as_str());
         let delete = ["delete", "encryptedsecret", "--ignore-not-found", "--wait=false", "-n", namespace];
@@ -154,6 +164,7 @@ impl Storm {
 
     /// Changes a Secret by hand, or deletes it; one that is not there cannot be.
     fn edit(&mut self, key: &Key) {
+        self.diary.note(format_args!("Secret {}/{} is changed by hand", key.0, key.1));
         let patch = json!({ "stringData": { "password": EDITED, "planted": "x" } }).to_string();
         let arguments: &[&str] = match self.drawn.below(3) {
             0 => &["delete", "secret", &key.1, "-n", &key.0, "--wait=false"],

@@ -1,2 +1,66 @@
 //! Two operators by mistake: installed twice, in two namespaces, each with a Lease, a ledger and a pin of its own, so that both lead.
-//! (Two that do not ask who leads: suite `generations`. A leader that does not know that another leads: `partition`, `replicas`.)
+//! (Two of which one does not ask who leads: suite `generations`. A leader that does not know of another: `partition`, `replicas`.)
+
+use serde_json::json;
+use touchseal_keyring::{Offer, seal_release};
+use touchseal_rig::poll::eventually;
+use touchseal_suites::apps::KEYRING;
+use touchseal_suites::{DEADLINE, Launch, Operator, Ordeal, chart};
+
+const ROUNDS: u32 = 3;
+
+#[test]
+fn installed_twice_two_leaders_serve_the_right_secrets_and_give_no_number_twice() {
+    let mut ordeal = Ordeal::new("doubles", 85, 1);
+    let other = install_again(&ordeal);
+    let unseals = ordeal.unseals;
+    // Each ledger goes on from what the other has given out.
+    ordeal.model().gaps = true;
+    for _ in 0..ROUNDS {
+        assert!(ordeal.operators[0].leads() && other.leads(), "one of them does not take itself for the leader");
+        ordeal.storm.strokes(3);
+        ordeal.storm.change_all();
+        println!("right {:.1?} after the changes", ordeal.settle());
+        // Statuses they write against each other, each by its own ledger; Secrets they leave alone.
+        let secrets = ordeal.world.versions("secrets");
+        ordeal.storm.nudge();
+        ordeal.settle();
+        assert_eq!(ordeal.world.versions("secrets"), secrets, "at rest they go on writing Secrets");
+    }
+    let wrote = |operator: &Operator| ordeal.world.shared_writes_of(&operator.pod.name);
+    let writes = other.metric("touchseal_secret_writes_total");
+    println!("writes of the other: {writes} of Secrets; of the first: {} in all", wrote(&ordeal.operators[0]));
+    assert!(writes > 0, "the other never came first: two who do not meet show nothing");
+
+    // The mistake is put right: one of them goes, and the one that stays needs nobody.
+    drop(other);
+    ordeal.storm.strokes(3);
+    ordeal.storm.change_all();
+    ordeal.settle();
+    assert_eq!(ordeal.unseals, unseals);
+}
+
+/// The same chart in another namespace, unsealed by its own request.
+fn install_again(ordeal: &Ordeal) -> Operator {
+    let (world, namespace) = (&ordeal.world, format!("{}-b", ordeal.world.system));
+    world.cluster.namespace(&namespace).unwrap();
+    let mut objects = chart::render(&namespace, &["priorityClass.create=false", "crds.install=false"]);
+    objects.retain(|object| object["kind"] != "Deployment");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+    world.cluster.apply(&list.to_string()).unwrap();
+    let pod = world.cluster.stand_in_pod(&namespace, "touchseal-operator", "operator-b").unwrap();
+    let operator = Operator::launch(&world.cluster, &namespace, pod, Launch::default());
+    eventually(DEADLINE, "the other operator to be unsealed", || {
+        let requests = world.cluster.get(&["unsealrequests.touchseal.dev", "-n", &namespace]).ok()?;
+        let request = requests["items"].as_array()?.first()?.clone();
+        let text = |pointer: &str| request.pointer(pointer)?.as_str();
+        let offer = Offer::parse(text("/status/sessionKey")?, text("/status/nonce")?).ok()?;
+        let release = seal_release(&ordeal.keyring, &offer, "alice", 1).ok()?;
+        let (name, patch) = (text("/metadata/name")?, json!({ "spec": { "release": release } }).to_string());
+        let patch = ["patch", "unsealrequest", name, "-n", &namespace, "--type=merge", "-p", &patch];
+        world.cluster.kubectl_stdout(&patch).ok()
+    })
+    .unwrap();
+    eventually(DEADLINE, "the other operator to serve", || operator.is_unsealed(KEYRING) && operator.leads()).unwrap();
+    operator
+}

@@ -10,7 +10,7 @@ export TOUCHSEAL_TOOLS := $(CURDIR)/.cache/tools
 BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PROGRAMS := $(BUILT)/debug
 
-.PHONY: help demo test image fuzz lint bench tools deny clean
+.PHONY: help demo test image fuzz soak lint bench tools deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,13 @@ FUZZED := $(BUILT)/fuzz
 fuzz: ## hostile input, guided by coverage: make fuzz SECONDS=60 TARGET=yaml (default: all, sharing the time)
 	RUSTC_WRAPPER="$(CURDIR)/tests/fuzz/instrument.sh" cargo build --profile fuzz --package touchseal-fuzz --bin fuzz
 	LLVM_PROFILE_FILE="$(FUZZED)/counters%c" "$(FUZZED)/fuzz" run $(TARGET) $(SECONDS)
+
+# It prints the seed that it draws from: TOUCHSEAL_SEED=N make soak draws the same again.
+MINUTES ?= 60
+
+soak: tools ## every fault at random while people work: an hour, or make soak MINUTES=10; ends at the first thing that is wrong
+	cargo build --workspace --bins
+	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" MINUTES="$(MINUTES)" "$(PROGRAMS)/soak"
 
 lint: tools deny ## formatting, clippy, generated manifests, layering, licences
 	cargo fmt --all -- --check

@@ -26,8 +26,9 @@ impl MemoryGroup {
             Err(error) => error,
         };
         assert!(env::var_os("CI").is_none(), "this machine gives no memory cgroup: {obstacle}");
-        let words =
-            format!("\nNOT TESTED: nothing ran within a limit of memory, for there is no cgroup: {obstacle}\n\n");
+        let words = format!(
+            "\nNOT TESTED: nothing ran within a limit of memory, for there is no cgroup: {obstacle}\n\n"
+        );
         let _ = io::stderr().write_all(words.as_bytes()); // not by a macro, whose output tests that pass keep to themselves
         None
     }

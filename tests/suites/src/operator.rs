@@ -102,7 +102,9 @@ impl Operator {
         let kubeconfig = launch.kubeconfig.clone().unwrap_or_else(own);
         let (probes, metrics) = (Port::claim().unwrap(), Port::claim().unwrap());
         let mut command = launch.wrapper;
-        command.extend([binaries::operator(), "--kubeconfig".into(), kubeconfig].map(|part| part.display().to_string()));
+        command.extend(
+            [binaries::operator(), "--kubeconfig".into(), kubeconfig].map(|part| part.display().to_string()),
+        );
         command.extend([
             format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()),
             format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()),

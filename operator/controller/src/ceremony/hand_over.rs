@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn a_keyring_is_handed_over_after_a_moment_whatever_is_done_to_the_clock() {
         let now = Timestamp::now();
-        for (seconds, over) in [(0, false), (2, false), (3, true), (3_600, true), (-1, false), (-3_600, true)] {
+        for (seconds, over) in [(0, false), (2, false), (3, true), (3_600, true), (-1, false), (-3_600, true)]
+        {
             let since = now.checked_sub(SignedDuration::from_secs(seconds)).unwrap();
             assert_eq!(settled(since, now), over, "{seconds}");
         }

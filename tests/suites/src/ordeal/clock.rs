@@ -30,7 +30,8 @@ impl Clock {
     /// A program with arguments that becomes what is appended to it, which then goes by this clock.
     pub fn wrapper(&self) -> Vec<String> {
         let places = ["x86_64", "aarch64"];
-        let places = places.map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"));
+        let places =
+            places.map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1"));
         let library = places.into_iter().find(|library| Path::new(library).is_file());
         let library = library.expect("libfaketime is not there: make tools");
         let settings = [

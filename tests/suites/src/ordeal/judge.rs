@@ -49,7 +49,9 @@ pub fn judge(
         let Some(object) = object.filter(|_| wanted.there) else {
             match (object, secret) {
                 (None, None) if !wanted.there => continue,
-                (None, _) if wanted.there => return Err(Violated(format!("{name} is gone and was not deleted"))),
+                (None, _) if wanted.there => {
+                    return Err(Violated(format!("{name} is gone and was not deleted")));
+                }
                 _ => return Err(Pending(format!("{name} was deleted and is not gone"))),
             }
         };
@@ -90,4 +92,86 @@ pub fn judge(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn app() -> Key {
+        ("a".to_owned(), "app".to_owned())
+    }
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.ask(&app(), 1);
+        model.foreign.insert(("a".to_owned(), "theirs".to_owned()), foreign());
+        model
+    }
+
+    fn foreign() -> Value {
+        json!({ "kind": "Secret", "metadata": { "namespace": "a", "name": "theirs", "resourceVersion": "7" } })
+    }
+
+    fn object() -> Value {
+        json!({ "kind": "EncryptedSecret",
+                "metadata": { "namespace": "a", "name": "app", "uid": "u1", "generation": 3 },
+                "status": { "observedGeneration": 3, "secretGeneration": 1, "conditions": [
+                    { "type": "Ready", "status": "True", "reason": "Materialised" }] } })
+    }
+
+    fn secret() -> Value {
+        json!({ "kind": "Secret", "data": data(&app(), 1),
+                "metadata": { "namespace": "a", "name": "app", "ownerReferences": [{ "uid": "u1" }],
+                              "annotations": { "touchseal.dev/secret-generation": "1" } } })
+    }
+
+    fn judged(model: &mut Model, found: &[Value]) -> Result<(), Amiss> {
+        judge(model, &mut Eyes::default(), &["a".to_owned()].into(), found)
+    }
+
+    #[test]
+    fn what_is_right_passes_and_everything_else_is_told() {
+        judged(&mut model(), &[object(), secret(), foreign()]).unwrap();
+        let strange = |name: &str| {
+            let mut strange = secret();
+            strange["metadata"]["name"] = json!(name);
+            strange
+        };
+        let pending: [(&str, Value); 5] = [
+            ("/0/status/observedGeneration", json!(2)),
+            ("/0/status/conditions/0/status", json!("False")),
+            ("/0/status/secretGeneration", json!(2)),
+            ("/1/data/extra", json!("eA==")),
+            ("/1/metadata/ownerReferences/0/uid", json!("u0")),
+        ];
+        for (place, value) in pending {
+            let mut found = json!([object(), secret(), foreign()]);
+            let (parent, field) = place.rsplit_once('/').unwrap();
+            found.pointer_mut(parent).unwrap()[field] = value;
+            let said = judged(&mut model(), found.as_array().unwrap());
+            assert!(matches!(said, Err(Pending(_))), "{place}: {said:?}");
+        }
+        let violated: [&[Value]; 4] = [
+            &[object(), secret()],
+            &[secret(), foreign()],
+            &[object(), secret(), foreign(), strange("other")],
+            &[
+                object(),
+                secret(),
+                json!({ "kind": "Secret", "metadata": { "namespace": "a", "name": "theirs" } }),
+            ],
+        ];
+        for found in violated {
+            let said = judged(&mut model(), found);
+            assert!(matches!(said, Err(Violated(_))), "{found:?}: {said:?}");
+        }
+        // Deleted: both have to go.
+        let mut model = model();
+        model.objects.get_mut(&app()).unwrap().there = false;
+        assert!(matches!(judged(&mut model, &[secret(), foreign()]), Err(Pending(_))));
+        judged(&mut model, &[foreign()]).unwrap();
+    }
 }

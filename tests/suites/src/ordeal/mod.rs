@@ -156,7 +156,8 @@ impl Ordeal {
     pub fn settle(&mut self) -> Duration {
         let began = Instant::now();
         if let Err(wrong) = self.try_settle() {
-            let tails: Vec<String> = self.operators.iter().map(|operator| operator.process.tail(12)).collect();
+            let tails: Vec<String> =
+                self.operators.iter().map(|operator| operator.process.tail(12)).collect();
             panic!("{wrong}\n{}\n{}", self.diary, tails.join("\n"));
         }
         began.elapsed()
@@ -193,7 +194,8 @@ impl Ordeal {
             return Err(Amiss::Violated(format!("on the way: {wrong}")));
         }
         self.keep_running();
-        let kinds = "encryptedsecrets.touchseal.dev,unsealrequests.touchseal.dev,keyrings.touchseal.dev,secrets";
+        let kinds =
+            "encryptedsecrets.touchseal.dev,unsealrequests.touchseal.dev,keyrings.touchseal.dev,secrets";
         let found = self.world.cluster.get(&[kinds, "-A"]).map_err(|e| Amiss::Pending(e.to_string()))?;
         let found = found["items"].as_array().cloned().unwrap_or_default();
         self.unseal_if_asked(&found)?;
@@ -223,12 +225,16 @@ impl Ordeal {
         let keyring = found.iter().find(|o| o["kind"] == "Keyring").unwrap_or(&Value::Null);
         let status = &keyring["status"];
         let conditions = status["conditions"].as_array().into_iter().flatten();
-        if let Some(tampered) = conditions.into_iter().find(|c| c["type"] == "Tampered" && c["status"] == "True") {
+        if let Some(tampered) =
+            conditions.into_iter().find(|c| c["type"] == "Tampered" && c["status"] == "True")
+        {
             return Err(Amiss::Violated(format!("the keyring counts as tampered with: {tampered}")));
         }
         let asking: Vec<&Value> = found
             .iter()
-            .filter(|o| o["kind"] == "UnsealRequest" && o["metadata"]["namespace"] == self.world.system.as_str())
+            .filter(|o| {
+                o["kind"] == "UnsealRequest" && o["metadata"]["namespace"] == self.world.system.as_str()
+            })
             .collect();
         let unsealed = status["unsealedReplicas"].as_u64().unwrap_or_default();
         if asking.is_empty() {

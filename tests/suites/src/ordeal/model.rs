@@ -110,7 +110,9 @@ impl Object {
         self.settled = Some((number, last));
         match right {
             true => Ok(()),
-            false => Err(format!("number {number} after number {before} and {changes} changes (the same: {same})")),
+            false => {
+                Err(format!("number {number} after number {before} and {changes} changes (the same: {same})"))
+            }
         }
     }
 }

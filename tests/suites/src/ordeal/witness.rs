@@ -40,7 +40,10 @@ impl Witness {
                 let mut eyes = Eyes::default();
                 while !shared.over.load(Ordering::SeqCst) {
                     let mut command = process::command(&kubectl);
-                    command.arg("--kubeconfig").arg(&kubeconfig).args(["get", "secrets", "-A", "-o=json", "-w"]);
+                    command
+                        .arg("--kubeconfig")
+                        .arg(&kubeconfig)
+                        .args(["get", "secrets", "-A", "-o=json", "-w"]);
                     command.args(["-l", "app.kubernetes.io/managed-by=touchseal"]);
                     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
                     shared.follow(command.spawn().unwrap(), &model, &mut eyes);

@@ -33,7 +33,10 @@ fn jumps_change_neither_secrets_nor_numbers_nor_dates() {
         ordeal.storm.change_all();
         ordeal.settle();
         let off = clock_of(&ordeal).duration_since(Timestamp::now().checked_add(span(jump)).unwrap());
-        assert!(off.abs() < SignedDuration::from_mins(5), "{jump}: the operator's clock is off by {off:#} more");
+        assert!(
+            off.abs() < SignedDuration::from_mins(5),
+            "{jump}: the operator's clock is off by {off:#} more"
+        );
         assert_eq!(ordeal.unseals, unseals, "{jump}");
         dates_are_real(&ordeal, jump);
         // And for one that starts then.

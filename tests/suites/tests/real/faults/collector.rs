@@ -21,10 +21,16 @@ fn races_with_the_garbage_collector_lose_no_secret() {
         for _ in 0..2 {
             ordeal.storm.delete(&here);
             pause(&mut ordeal.drawn, 120);
-            let again: Vec<_> = here
-                .iter()
-                .map(|key| if ordeal.drawn.percent(50) { ordeal.storm.same(key) } else { ordeal.storm.change(key) })
-                .collect();
+            let again: Vec<_> =
+                here.iter()
+                    .map(|key| {
+                        if ordeal.drawn.percent(50) {
+                            ordeal.storm.same(key)
+                        } else {
+                            ordeal.storm.change(key)
+                        }
+                    })
+                    .collect();
             ordeal.storm.apply(&again);
             pause(&mut ordeal.drawn, 120);
         }

@@ -47,5 +47,8 @@ fn full_it_changes_nothing_for_nothing_is_written() {
     }
     let io = of("io");
     assert!(io.contains("\nwrite_bytes: 0\n"), "{io}");
-    assert!(io.lines().any(|line| line.starts_with("wchar: ") && line != "wchar: 0"), "nothing is counted: {io}");
+    assert!(
+        io.lines().any(|line| line.starts_with("wchar: ") && line != "wchar: 0"),
+        "nothing is counted: {io}"
+    );
 }

@@ -17,7 +17,10 @@ fn installed_twice_two_leaders_serve_the_right_secrets_and_give_no_number_twice(
     // Each ledger goes on from what the other has given out.
     ordeal.model().gaps = true;
     for _ in 0..ROUNDS {
-        assert!(ordeal.operators[0].leads() && other.leads(), "one of them does not take itself for the leader");
+        assert!(
+            ordeal.operators[0].leads() && other.leads(),
+            "one of them does not take itself for the leader"
+        );
         ordeal.storm.strokes(3);
         ordeal.storm.change_all();
         println!("right {:.1?} after the changes", ordeal.settle());
@@ -29,7 +32,10 @@ fn installed_twice_two_leaders_serve_the_right_secrets_and_give_no_number_twice(
     }
     let wrote = |operator: &Operator| ordeal.world.shared_writes_of(&operator.pod.name);
     let writes = other.metric("touchseal_secret_writes_total");
-    println!("writes of the other: {writes} of Secrets; of the first: {} in all", wrote(&ordeal.operators[0]));
+    println!(
+        "writes of the other: {writes} of Secrets; of the first: {} in all",
+        wrote(&ordeal.operators[0])
+    );
     assert!(writes > 0, "the other never came first: two who do not meet show nothing");
 
     // The mistake is put right: one of them goes, and the one that stays needs nobody.
@@ -61,6 +67,7 @@ fn install_again(ordeal: &Ordeal) -> Operator {
         world.cluster.kubectl_stdout(&patch).ok()
     })
     .unwrap();
-    eventually(DEADLINE, "the other operator to serve", || operator.is_unsealed(KEYRING) && operator.leads()).unwrap();
+    eventually(DEADLINE, "the other operator to serve", || operator.is_unsealed(KEYRING) && operator.leads())
+        .unwrap();
     operator
 }

@@ -33,12 +33,19 @@ fn killed_for_want_of_memory_it_goes_on_once_there_is_enough() {
         storm.stop();
         let kills = group.kills() - kills;
         let alive = ordeal.operators[0].process.exited().is_none();
-        println!("{percent}% of {} KiB: {kills} kills, {}", need / 1024, if alive { "lives" } else { "dead" });
+        println!(
+            "{percent}% of {} KiB: {kills} kills, {}",
+            need / 1024,
+            if alive { "lives" } else { "dead" }
+        );
         killed += kills;
         lived += u32::from(alive);
     }
     ordeal.settle();
-    assert!(killed >= 2 && lived >= 1, "{killed} kills, lived within {lived} limits: neither side was reached");
+    assert!(
+        killed >= 2 && lived >= 1,
+        "{killed} kills, lived within {lived} limits: neither side was reached"
+    );
 }
 
 /// Unsealed, it writes a few Secrets, or is killed over it.

@@ -50,8 +50,12 @@ fn of_versions_that_etcd_has_compacted_away_they_begin_again() {
     let (line, unseals) = (line.unwrap(), ordeal.unseals);
     let kind = "/apis/touchseal.dev/v1alpha1/encryptedsecrets";
     let version = {
-        let list = ordeal.world.cluster.kubectl_stdout(&["get", "--raw", &format!("{kind}?limit=1")]).unwrap();
-        serde_json::from_str::<Value>(&list).unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+        let list =
+            ordeal.world.cluster.kubectl_stdout(&["get", "--raw", &format!("{kind}?limit=1")]).unwrap();
+        serde_json::from_str::<Value>(&list).unwrap()["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     line.cut();
     ordeal.storm.strokes(4);
@@ -71,7 +75,10 @@ fn of_versions_that_etcd_has_compacted_away_they_begin_again() {
     line.mend();
     println!("right {:.1?} after the line was mended", ordeal.settle());
     let again = lists_since(&ordeal.world, lists);
-    assert!(again.iter().any(|uri| uri.contains("/encryptedsecrets")), "no list of EncryptedSecrets: {again:?}");
+    assert!(
+        again.iter().any(|uri| uri.contains("/encryptedsecrets")),
+        "no list of EncryptedSecrets: {again:?}"
+    );
     assert!(again.iter().any(|uri| uri.contains("/secrets")), "no list of Secrets: {again:?}");
     let terms = ordeal.operators[0].process.log().matches("this replica leads").count();
     assert_eq!((terms, ordeal.unseals), (1, unseals), "it was a new leader that listed");

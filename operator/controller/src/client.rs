@@ -14,8 +14,10 @@ use crate::args::Args;
 use crate::clock::{API_SERVER, Clock};
 use crate::telemetry::{Asked, Calls};
 
-/// Longest wait for the head of an answer. Also of a watch's: the API server sends it before the first event.
-const ANSWER: Duration = Duration::from_secs(30);
+/// Longest wait for the head of an answer. Also of a watch's: the API server sends it before the first event. An API server that
+/// is too busy asks for up to 32 s before a request is made again (429, its priority and fairness); the client waits so long by
+/// itself, and this must not end it.
+const ANSWER: Duration = Duration::from_secs(45);
 /// Longest silence within an answer. The API server sends each watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(120);
 

@@ -162,13 +162,19 @@ impl Storm {
         insist("a deletion to be taken", || self.world.cluster.kubectl_stdout(&delete));
     }
 
-    /// Changes a Secret by hand, or deletes it; one that is not there cannot be.
+    /// Changes a Secret by hand, or deletes it.
     fn edit(&mut self, key: &Key) {
+        let delete = self.drawn.below(3) == 0;
+        self.touch(key, delete);
+    }
+
+    /// The same, and which of both is said; a Secret that is not there cannot be changed.
+    pub fn touch(&self, key: &Key, delete: bool) {
         self.diary.note(format_args!("Secret {}/{} is changed by hand", key.0, key.1));
         let patch = json!({ "stringData": { "password": EDITED, "planted": "x" } }).to_string();
-        let arguments: &[&str] = match self.drawn.below(3) {
-            0 => &["delete", "secret", &key.1, "-n", &key.0, "--wait=false"],
-            _ => &["patch", "secret", &key.1, "-n", &key.0, "-p", &patch],
+        let arguments: &[&str] = match delete {
+            true => &["delete", "secret", &key.1, "-n", &key.0, "--wait=false"],
+            false => &["patch", "secret", &key.1, "-n", &key.0, "-p", &patch],
         };
         let _ = self.world.cluster.kubectl(arguments).unwrap();
     }

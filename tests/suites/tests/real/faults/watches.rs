@@ -57,9 +57,12 @@ fn of_versions_that_etcd_has_compacted_away_they_begin_again() {
             .unwrap()
             .to_owned()
     };
+    // Of these only the Secrets change, by hand: nothing else would have them looked at.
+    let mut storm = ordeal.storm.clone();
+    let by_hand: Vec<_> = storm.names.drain(..3).collect();
     line.cut();
-    ordeal.storm.strokes(4);
-    ordeal.storm.change_all();
+    storm.strokes(4);
+    storm.change_all();
     ordeal.world.cluster.kill_apiserver();
     ordeal.world.cluster.compact().unwrap();
     ordeal.world.cluster.restart_apiserver().unwrap();
@@ -69,7 +72,8 @@ fn of_versions_that_etcd_has_compacted_away_they_begin_again() {
     let told = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
     assert!(told.contains("too old resource version") || told.contains("410"), "{told}");
     // The line holds back what it was told before; of this nothing was told.
-    ordeal.storm.change_all();
+    storm.change_all();
+    by_hand.iter().enumerate().for_each(|(number, key)| storm.touch(key, number == 0));
     let lists = lists(&ordeal.world);
 
     line.mend();

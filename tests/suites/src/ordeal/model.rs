@@ -20,8 +20,9 @@ pub struct Model {
     pub objects: BTreeMap<Key, Object>,
     /// Secrets of others as they were made.
     pub foreign: BTreeMap<Key, Value>,
-    /// Whether numbers may be left out, which costs nobody anything; otherwise each change adds one.
-    pub gaps: bool,
+    /// Whether two count, each in a ledger of its own: each goes on from what the other has given out, so numbers are left out,
+    /// and a status may tell the other's.
+    pub two_ledgers: bool,
 }
 
 /// One EncryptedSecret.

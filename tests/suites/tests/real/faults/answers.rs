@@ -6,7 +6,7 @@ use std::time::Duration;
 use touchseal_rig::faults::{Fault, FaultyServer, Weather};
 use touchseal_suites::{Launch, Ordeal};
 
-const STROKES: u32 = 8;
+const STROKES: u32 = 4;
 
 struct Scene {
     // Before its API server.
@@ -48,7 +48,7 @@ fn slow_ones_only_take_longer() {
     let took = scene.ordeal.settle();
     let seen = scene.server.weather(None);
     println!("{} requests, each up to 400 ms late; right {took:.1?} after the storm", seen.requests);
-    assert!(seen.requests > 50, "{} requests: too few to mean anything", seen.requests);
+    assert!(seen.requests > 40, "{} requests: too few to mean anything", seen.requests);
     assert_eq!(scene.ordeal.unseals, unseals);
 }
 
@@ -66,7 +66,7 @@ fn refused_and_lost_ones_are_repeated_when_they_may_be() {
     println!("{} requests, of these {:?}; right {took:.1?} after the storm", seen.requests, seen.faults);
     for fault in faults {
         let met = seen.faults.get(&format!("{fault:?}")).copied().unwrap_or_default();
-        assert!(met >= 5, "{met} times {fault:?}: too few to mean anything");
+        assert!(met >= 3, "{met} times {fault:?}: too few to mean anything");
     }
     assert!(seen.hasty.is_empty(), "asked again before Retry-After was over: {:?}", seen.hasty);
     assert_eq!(scene.ordeal.unseals, unseals);

@@ -6,7 +6,7 @@ use touchseal_suites::ordeal::model::Key;
 
 use super::pause;
 
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 3;
 
 #[test]
 fn races_with_the_garbage_collector_lose_no_secret() {

@@ -10,7 +10,7 @@ use touchseal_suites::{DEADLINE, Ordeal};
 use super::pause;
 
 /// Kills in `make test`.
-const KILLS: u32 = 12;
+const KILLS: u32 = 10;
 /// Kills between two looks at everything.
 const ROUND: u32 = 10;
 

@@ -8,7 +8,7 @@ use touchseal_suites::{Launch, Ordeal, World};
 
 use super::pause;
 
-const CUTS: u32 = 8;
+const CUTS: u32 = 5;
 
 #[test]
 fn cut_during_a_storm_they_cost_nothing() {

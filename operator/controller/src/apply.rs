@@ -89,7 +89,7 @@ pub async fn apply(
         None => context.echoes.right(&key, object.status.as_ref()),
     }
     for notice in decision.notices {
-        context.events.publish(&reference(object), &notice, "Reconcile").await;
+        context.events.publish(&reference(object), &notice, "Reconcile");
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ pub async fn report(
 ) -> Result<(), ApplyError> {
     write_status(context, object, status).await?;
     let notice = Notice { warning: true, reason: trouble.reason, message: trouble.message.clone() };
-    context.events.publish(&reference(object), &notice, "Reconcile").await;
+    context.events.publish(&reference(object), &notice, "Reconcile");
     Ok(())
 }
 

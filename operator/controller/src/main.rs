@@ -32,6 +32,7 @@ mod open;
 mod pins;
 mod places;
 mod pods;
+mod queue;
 mod recipients;
 mod reconcile;
 mod rollout;

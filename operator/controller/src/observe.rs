@@ -24,7 +24,7 @@ use crate::{open, sources, words};
 /// What was gathered, plaintext apart.
 pub struct Gathered {
     /// The object, with our own newest status.
-    pub object: EncryptedSecret,
+    pub object: Arc<EncryptedSecret>,
     /// Digest of the ciphertext.
     pub source: Option<String>,
     /// What became of the documents.
@@ -75,14 +75,14 @@ pub enum ObserveError {
 ///
 /// # Errors
 /// A read failed; nothing was changed, the reconcile is tried again.
-pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result<Gathered, ObserveError> {
-    let mut object = EncryptedSecret::clone(stored);
+pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<Gathered, ObserveError> {
     let key = key(&object);
     let version = object.metadata.resource_version.as_deref().unwrap_or_default();
     if let Some((version, status)) = context.echoes.status(&key, version) {
         object.status = Some(status);
         object.metadata.resource_version = Some(version);
     }
+    let object = Arc::new(object);
     let references = object.spec.documents.iter().filter_map(|d| d.config_map_key_ref.as_ref());
     let alias = (deliver::delivery(&object) == Delivery::Immutable).then(|| deliver::alias_name(&object));
     let maps = references.map(|reference| reference.name.clone()).chain(alias);
@@ -109,18 +109,18 @@ pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result
         Ok(found) => {
             let size = found.iter().map(|source| source.bytes.len()).sum();
             let keys = Arc::clone(&keys);
-            let (stored, secrets) = (Arc::clone(stored), Arc::clone(&context.secrets));
+            let (object, secrets) = (Arc::clone(&object), Arc::clone(&context.secrets));
             let (ledger, name) = (ledger.clone(), key.1.clone());
             let work = move || {
                 let (opened, content) = open::open(Given {
-                    spec: &stored.spec,
+                    spec: &object.spec,
                     sources: &found,
                     keys: &keys,
                     ledger: ledger.as_ref(),
                     name: &name,
                     fingerprinter: secrets.fingerprinter(),
                 });
-                (Some(sources::digest(&stored.spec, &found)), opened, content)
+                (Some(sources::digest(&object.spec, &found)), opened, content)
             };
             context.desk.work(size, work).await.unwrap_or_else(|Fell| (None, open::unreadable(), None))
         }

@@ -25,6 +25,7 @@ use crate::incidents::Incidents;
 use crate::keys::Keys;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
+use crate::names::Names;
 use crate::objects::Objects;
 use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
@@ -123,6 +124,7 @@ impl Lead {
             floor: Arc::clone(&floor),
             templates: Templates::default(),
             desk: Desk::default(),
+            names: Names::new(client.clone()),
             watches: Arc::clone(watches),
             pods: Arc::clone(pods),
             rollouts: Arc::clone(&rollouts),

@@ -26,6 +26,7 @@ mod ledger;
 mod lists;
 mod merge;
 mod moved;
+mod names;
 mod objects;
 mod observe;
 mod open;

@@ -16,6 +16,7 @@ use crate::beside::{self, Beside};
 use crate::context::Context;
 use crate::desk::Fell;
 use crate::ledger::LedgerError;
+use crate::names::Look;
 use crate::open::Given;
 use crate::pods::Seen;
 use crate::secrets::Key;
@@ -210,6 +211,10 @@ pub async fn look_at_secret(context: &Context, name: &str, key: &Key) -> Result<
         && ours.source.as_ref() == Some(&key.1)
     {
         return Ok(SecretSeen::Ours(ours));
+    }
+    let (look, _turn) = context.names.look(&key.0, name).await;
+    if look == Look::Absent {
+        return Ok(SecretSeen::Absent);
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.0);
     let found = api.get_opt(name).await.map_err(|error| ObserveError::Read {

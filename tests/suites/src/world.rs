@@ -31,6 +31,12 @@ impl World {
         World::bare(test).installed()
     }
 
+    /// A world in a cluster of its own, which ends with it.
+    pub fn alone(test: &str) -> World {
+        let cluster = cluster::fresh().unwrap();
+        World::on(cluster, &format!("{test}-system"), &format!("{test}-apps"))
+    }
+
     /// A world as documentation has it: Touchseal in `touchseal-system`, applications in `shop`.
     pub fn documented() -> World {
         World::named("touchseal-system", "shop").installed()

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -16,10 +17,18 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use super::guard::{Answer, Guard};
-use super::serve::serve;
+use super::serve::{Bounds, WhenFull, serve};
 use super::tls::Certificate;
 use crate::args::{Args, MetricsAuth};
 use crate::telemetry::{self, Format};
+
+/// A page of many objects takes its time, and a scraper waits some seconds for it.
+const METRICS: Bounds = Bounds {
+    most: 64,
+    when_full: WhenFull::Waits,
+    patience: Duration::from_secs(10),
+    life: Duration::from_secs(60),
+};
 
 /// Where the metrics are served, and to whom.
 #[derive(Debug)]
@@ -59,7 +68,7 @@ impl Listening {
     pub async fn serve(self, registry: Registry, client: Client) -> std::io::Result<()> {
         let listener = TcpListener::bind(self.address).await?;
         let routes = routes(registry, self.guarded.then(|| Guard::new(client)));
-        serve(listener, self.tls.map(Arc::new), routes).await;
+        serve(listener, self.tls.map(Arc::new), routes, METRICS).await;
         Ok(())
     }
 }

@@ -8,12 +8,24 @@ mod serve;
 mod tls;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use serve::{Bounds, WhenFull, serve};
+
+/// A kubelet asks and is answered within milliseconds. It gives up after a second, and a container whose liveness is not
+/// answered is killed and its keys with it: whoever reaches the port must not be able to keep it waiting.
+const PROBES: Bounds = Bounds {
+    most: 64,
+    when_full: WhenFull::OldestGoes,
+    patience: Duration::from_secs(2),
+    life: Duration::from_secs(5),
+};
 
 /// Something that is so from some time on. A replica that does not lead is as ready as one that does.
 #[derive(Clone, Default)]
@@ -49,5 +61,6 @@ pub async fn serve_probes(address: SocketAddr, ready: Readiness) -> std::io::Res
             if ready.get() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting") }
         }),
     );
-    axum::serve(listener, routes).await
+    serve(listener, None, routes, PROBES).await;
+    Ok(())
 }

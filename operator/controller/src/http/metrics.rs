@@ -13,11 +13,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use super::guard::{Answer, Guard};
-use super::serve::{Bounds, WhenFull, serve};
+use super::serve::{Bounds, WhenFull, listen, serve};
 use super::tls::Certificate;
 use crate::args::{Args, MetricsAuth};
 use crate::telemetry::{self, Format};
@@ -66,7 +65,7 @@ impl Listening {
     /// # Errors
     /// The address cannot be bound.
     pub async fn serve(self, registry: Registry, client: Client) -> std::io::Result<()> {
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = listen(self.address)?;
         let routes = routes(registry, self.guarded.then(|| Guard::new(client)));
         serve(listener, self.tls.map(Arc::new), routes, METRICS).await;
         Ok(())

@@ -1,6 +1,7 @@
 //! Connections: few at a time, one request each, and none for long, so that nobody can hold the place of others.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +18,9 @@ use super::tls::Certificate;
 
 /// Wait after a connection that could not be taken, as there are too many files open.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Most connections that wait to be taken.
+const BACKLOG: u32 = 4096;
 
 /// How much of the process those who connect may have.
 #[derive(Clone, Copy)]
@@ -39,6 +43,19 @@ pub enum WhenFull {
     /// It takes the place of the oldest. For answers that take no time: whoever asks has theirs before any number of silent
     /// ones can have taken that place, while by waiting they would be kept from it.
     OldestGoes,
+}
+
+/// Takes an address. The kernel keeps more connections that wait to be taken than by default, which are 128: of one that finds
+/// no room there the first packet is dropped, and whoever sent it tries again after a second.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As any listener does: else a restarted container would have to wait for connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until the process ends.
@@ -155,5 +172,15 @@ mod tests {
         let patience = Duration::from_secs(30);
         let took = after_a_silent_crowd(WhenFull::OldestGoes, patience).await;
         assert!(took < patience / 3, "it waited for {took:?}");
+    }
+
+    /// A crowd that connects at once fills no queue in which a kubelet would then wait.
+    #[tokio::test]
+    async fn hundreds_connect_before_the_first_is_taken() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500));
+        let crowd: Vec<_> = (0..400).map(|number| connect().map_err(|e| format!("{number}: {e}"))).collect();
+        assert_eq!(crowd.iter().find_map(|one| one.as_ref().err()), None);
     }
 }

@@ -380,9 +380,9 @@ fn a_crowd_at_the_probes_neither_starves_the_kubelet_nor_fills_the_memory() {
         }
     }
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
-    assert!(files < 200, "{files} files are open");
+    assert!(files < 400, "{files} files are open");
     let more = resident(process).saturating_sub(before);
-    assert!(more < 8 * 1024, "{more} KiB more");
+    assert!(more < 16 * 1024, "{more} KiB more");
     // The operator works on meanwhile.
     apps.serve_yaml("app", "password: first\n");
     drop(crowd);

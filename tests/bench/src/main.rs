@@ -3,6 +3,7 @@
 
 mod contest;
 mod report;
+mod scale;
 mod sops;
 mod worker;
 
@@ -18,7 +19,11 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 1] = [Bench { name: "sops", run: sops::run }];
+const BENCHES: [Bench; 3] = [
+    Bench { name: "sops", run: sops::run },
+    Bench { name: "cold", run: scale::cold::run },
+    Bench { name: "steady", run: scale::steady::run },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod ordeal;
 pub mod page;
 pub mod pods;
+pub mod rights;
 pub mod search;
 pub mod terminal;
 pub mod upgrade;

@@ -194,6 +194,16 @@ impl Path {
         }
         Path { keys: shown, line }
     }
+
+    /// The line it ends on, 0 where the format gives none.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The keys, joined by dots, without the line.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
 }
 
 impl fmt::Display for Path {

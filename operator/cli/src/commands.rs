@@ -7,6 +7,7 @@ pub mod edit;
 pub mod encrypt;
 pub mod incident;
 pub mod keyring;
+pub mod lint;
 pub mod recipients;
 pub mod rekey;
 pub mod rotation;

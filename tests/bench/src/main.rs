@@ -2,6 +2,7 @@
 //! benchmark, `touchseal-bench NAME...` those. A benchmark is one module with one function in [`BENCHES`].
 
 mod contest;
+mod lint;
 mod report;
 mod sops;
 mod worker;
@@ -18,7 +19,7 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 1] = [Bench { name: "sops", run: sops::run }];
+const BENCHES: [Bench; 2] = [Bench { name: "sops", run: sops::run }, Bench { name: "lint", run: lint::run }];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

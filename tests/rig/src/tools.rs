@@ -17,6 +17,8 @@ pub enum Tool {
     MonitoringCrds,
     Sops,
     PreCommit,
+    Krew,
+    ValidateKrewManifest,
     AgePluginYubikey,
     Age,
     AgeKeygen,
@@ -42,6 +44,8 @@ impl Tool {
         Self::MonitoringCrds,
         Self::Sops,
         Self::PreCommit,
+        Self::Krew,
+        Self::ValidateKrewManifest,
         Self::AgePluginYubikey,
         Self::Age,
         Self::AgeKeygen,
@@ -67,6 +71,8 @@ impl Tool {
             Self::MonitoringCrds => "monitoring-crds",
             Self::Sops => "sops",
             Self::PreCommit => "pre-commit",
+            Self::Krew => "krew",
+            Self::ValidateKrewManifest => "validate-krew-manifest",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
             Self::AgeKeygen => "age-keygen",
@@ -125,6 +131,8 @@ impl Tool {
             | Self::MonitoringCrds
             | Self::Sops
             | Self::PreCommit
+            | Self::Krew
+            | Self::ValidateKrewManifest
             | Self::AgePluginYubikey
             | Self::Chromium
             | Self::Gitopsview

@@ -34,6 +34,7 @@ mod ownership;
 mod pages;
 mod partition;
 mod pin;
+mod plugin;
 mod quorum;
 mod race;
 mod recovery;

@@ -136,7 +136,8 @@ mod tests {
                 line.find(&start).is_some_and(|at| {
                     // Asked for help is not tried.
                     let rest = &line[at + start.len()..];
-                    (rest.is_empty() || rest.starts_with(' ')) && !rest.contains("-h")
+                    (rest.is_empty() || rest.starts_with(' '))
+                        && !rest.split(' ').any(|word| ["-h", "--help"].contains(&word))
                 })
             })
         };

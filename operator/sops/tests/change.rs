@@ -447,5 +447,5 @@ fn what_is_in_the_clear_is_told_with_its_line() {
     assert!(found.mac && found.open.is_empty() && found.damaged_keys.is_empty(), "{found:?}");
     // The armor of the one wrapped key, cut.
     let cut = sealed.replacen("-----BEGIN AGE", "-----BEGIN", 1);
-    assert_eq!(inspect(&cut).damaged_keys, [key.recipient.clone()]);
+    assert_eq!(inspect(&cut).damaged_keys, std::slice::from_ref(&key.recipient));
 }

@@ -62,6 +62,9 @@ pub struct Chosen {
     pub written_for: Option<(String, String)>,
 }
 
+/// A rule and its line, and what is wrong with it if something is.
+pub type Placed = (Option<usize>, Result<Chosen, ChooseError>);
+
 impl Config {
     /// The file named with `--config` or in SOPS_CONFIG, else the nearest one in the file's folder or above. (sops itself
     /// begins in the folder it is run in; the nearest one is what people expect of a tree.)
@@ -148,7 +151,7 @@ impl Config {
     ///
     /// # Errors
     /// There is no list of rules.
-    pub fn every(&self) -> Result<Vec<(Option<usize>, Result<Chosen, ChooseError>)>, ChooseError> {
+    pub fn every(&self) -> Result<Vec<Placed>, ChooseError> {
         let chosen = |(index, reading): (usize, Reading<'_>)| {
             let chosen =
                 reading.checked().map(|chosen| Chosen { written_for: self.written_for(index), ..chosen });

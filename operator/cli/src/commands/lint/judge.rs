@@ -83,7 +83,7 @@ impl Judged {
                 named.iter().filter(|one| !document.recipients.contains(one)).cloned().collect();
             if !missing.is_empty() {
                 let message = format!("{label}not encrypted to {}, as {rule} says", listed(&missing));
-                self.find(piece, document.place, Rule::RuleRecipients, &message);
+                self.find(piece, document.place, Rule::OutOfStep, &message);
             }
         }
         if !checked {
@@ -166,8 +166,7 @@ impl Judged {
     fn collisions(&mut self, pieces: &[Piece]) {
         let objects =
             || pieces.iter().flat_map(|piece| piece.objects.iter().map(move |object| (piece, object)));
-        let mut by_name: BTreeMap<(&Option<String>, &str), Vec<(&Piece, &Object)>> = BTreeMap::new();
-        let mut by_target: BTreeMap<(&Option<String>, &str), Vec<(&Piece, &Object)>> = BTreeMap::new();
+        let (mut by_name, mut by_target) = (Named::new(), Named::new());
         for (piece, object) in objects().filter(|(_, object)| !object.name.is_empty()) {
             by_name.entry((&object.namespace, &object.name)).or_default().push((piece, object));
             by_target.entry((&object.namespace, &object.target)).or_default().push((piece, object));
@@ -218,6 +217,9 @@ impl Judged {
         }
     }
 }
+
+/// Objects by the namespace they name, and a name.
+type Named<'p> = BTreeMap<(&'p Option<String>, &'p str), Vec<(&'p Piece, &'p Object)>>;
 
 /// What is to be said of the newest generation among these.
 fn generation(facts: &[&Fact]) -> Option<(Rule, String)> {

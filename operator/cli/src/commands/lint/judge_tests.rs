@@ -136,8 +136,7 @@ fn files_on_their_own_are_held_against_their_rule() {
         found(&[file("a.yaml", &["age1x", "age1y"], &["age1x"])]),
         one("a.yaml", Rule::ForeignRecipient)
     );
-    let other =
-        vec![("a.yaml".to_owned(), Rule::RuleRecipients), ("a.yaml".to_owned(), Rule::ForeignRecipient)];
+    let other = vec![("a.yaml".to_owned(), Rule::OutOfStep), ("a.yaml".to_owned(), Rule::ForeignRecipient)];
     assert_eq!(found(&[file("a.yaml", &["age1y"], &["age1x"])]), other);
 }
 

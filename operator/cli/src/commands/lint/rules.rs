@@ -98,7 +98,7 @@ rules! {
     OlderGeneration "older-generation" Warning true
         "A document or a rule with the recipient of a key generation that is not the one in use"
         "move it: touchseal rekey, and touchseal recipients --sops-yaml for the rule";
-    RuleRecipients "rule-recipients" Warning true
+    OutOfStep "rule-recipients" Warning true
         "A document that is not encrypted to whom its creation rule names"
         "move it: touchseal rekey";
     ForeignRecipient "foreign-recipient" Warning true

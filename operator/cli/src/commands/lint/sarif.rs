@@ -44,7 +44,7 @@ fn result(finding: &Finding, tree: &Tree) -> Value {
         "level": level(finding.rule.level()),
         "message": { "text": format!("{}: {}", finding.message, finding.rule.next()) },
         "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": address(&tree.from_root(&finding.file)) },
+            "artifactLocation": { "uri": address(&tree.below_root(&finding.file)) },
             "region": { "startLine": finding.line, "startColumn": finding.column },
         }}],
     })

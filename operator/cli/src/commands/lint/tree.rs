@@ -76,7 +76,7 @@ impl Tree {
     }
 
     /// A name as it is shown, from the root on.
-    pub fn from_root(&self, shown: &str) -> String {
+    pub fn below_root(&self, shown: &str) -> String {
         let path = self.here.join(shown);
         path.strip_prefix(&self.root).unwrap_or(&path).display().to_string()
     }

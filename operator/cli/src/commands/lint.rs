@@ -234,3 +234,40 @@ impl piece::Rules for Cached {
         Some((config.choose(path).ok().flatten()?, picks))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use finding::Place;
+
+    /// Neither a comment nor somebody else's file hides what is broken or forged.
+    #[test]
+    fn a_comment_allows_what_may_be_meant_and_nothing_else() {
+        let (words, nobody) = (Words::default(), Cached::default());
+        let text = format!(
+            "# touchseal-lint: allow {}\napiVersion: touchseal.dev/v1alpha1\nkind: EncryptedSecret\nspec: {{documents: []}}\n",
+            Rule::ALL.iter().map(|rule| rule.id()).collect::<Vec<_>>().join(" ")
+        );
+        let look = |chosen| {
+            let source = tree::Source { path: "/nowhere/a.yaml".into(), shown: "a.yaml".to_owned(), chosen };
+            let mut piece = piece::of(&source, text.as_bytes(), &words, &nobody).unwrap();
+            piece.findings.clear();
+            Rule::ALL.iter().for_each(|rule| piece.find(Place::line(2), *rule, "x"));
+            piece.find(Place::line(4), Rule::PlaintextSecret, "x");
+            piece
+        };
+        let (findings, allowed) = told(&[look(true)], Vec::new(), &[Rule::Mac]);
+        let left: Vec<Rule> = findings.iter().filter(|one| one.line == 2).map(|one| one.rule).collect();
+        let meant: Vec<Rule> =
+            Rule::ALL.iter().copied().filter(|rule| !rule.may_be_allowed() && *rule != Rule::Mac).collect();
+        let mut sorted = meant.clone();
+        sorted.sort();
+        assert_eq!(left, sorted);
+        assert!(findings.iter().any(|one| one.line == 4), "further below it counts for nothing");
+        assert_eq!(allowed, Rule::ALL.iter().filter(|rule| rule.may_be_allowed()).count());
+        assert_eq!(told(&[look(false)], Vec::new(), &[]).0, [], "what was not named is not told of");
+        for rule in [Rule::WrongNamespace, Rule::KeyringInvalid, Rule::KeyringChanged, Rule::NotCiphertext] {
+            assert!(!rule.may_be_allowed(), "{}", rule.id());
+        }
+    }
+}

@@ -49,7 +49,8 @@ deny: ## cargo-deny, for lint
 	@tests/rig/tools.sh deny
 
 bench: tools ## measurements with their budgets, one line a figure; ONLY=NAME for one
-	@cargo run --release --package touchseal-bench -- $(ONLY)
+	cargo build --release --package touchseal-controller --bin touchseal-operator
+	@TOUCHSEAL_PROGRAMS="$(BUILT)/release" cargo run --release --package touchseal-bench -- $(ONLY)
 
 clean: ## build results and links of this checkout; the shared store of tools stays
 	cargo clean

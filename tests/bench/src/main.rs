@@ -4,6 +4,7 @@
 mod contest;
 mod lint;
 mod report;
+mod scale;
 mod sops;
 mod worker;
 
@@ -19,7 +20,12 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 2] = [Bench { name: "sops", run: sops::run }, Bench { name: "lint", run: lint::run }];
+const BENCHES: [Bench; 4] = [
+    Bench { name: "sops", run: sops::run },
+    Bench { name: "lint", run: lint::run },
+    Bench { name: "cold", run: scale::cold::run },
+    Bench { name: "steady", run: scale::steady::run },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -90,9 +90,12 @@ impl Operator {
             .arg(kubeconfig)
             .arg(format!("--health-probe-bind-address=127.0.0.1:{}", probes.number()))
             .arg(format!("--metrics-bind-address=127.0.0.1:{}", metrics.number()))
-            .args(["--log-level", "trace", "--log-format", "json"])
+            .args(["--log-format", "json"])
             .args(WAITS)
             .args(flags);
+        if !flags.iter().any(|flag| flag.starts_with("--log-level")) {
+            command.args(["--log-level", "trace"]);
+        }
         let log = cluster.dir().join(format!("{namespace}.{}.log", pod.name));
         let process = process::spawn(&pod.name, command, &log).unwrap();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();

@@ -31,6 +31,12 @@ impl World {
         World::bare(test).installed()
     }
 
+    /// A world in a cluster of its own, which ends with it.
+    pub fn alone(test: &str) -> World {
+        let cluster = cluster::fresh().unwrap();
+        World::on(cluster, &format!("{test}-system"), &format!("{test}-apps")).with_namespaces().installed()
+    }
+
     /// A world as documentation has it: Touchseal in `touchseal-system`, applications in `shop`.
     pub fn documented() -> World {
         World::named("touchseal-system", "shop").installed()
@@ -61,15 +67,21 @@ impl World {
     }
 
     fn nowhere(system: &str, apps: &str) -> World {
-        let cluster = cluster::lease().unwrap();
+        World::on(cluster::lease().unwrap(), system, apps)
+    }
+
+    fn on(cluster: Lease<'static>, system: &str, apps: &str) -> World {
         World { sops: Sops::new(), system: system.to_owned(), apps: apps.to_owned(), operators: 0, cluster }
     }
 
     fn named(system: &str, apps: &str) -> World {
-        let world = World::nowhere(system, apps);
-        world.cluster.namespace(&world.system).unwrap();
-        world.cluster.namespace(&world.apps).unwrap();
-        world
+        World::nowhere(system, apps).with_namespaces()
+    }
+
+    fn with_namespaces(self) -> World {
+        self.cluster.namespace(&self.system).unwrap();
+        self.cluster.namespace(&self.apps).unwrap();
+        self
     }
 
     /// The same with the chart.

@@ -23,7 +23,7 @@ use crate::scratch::Scratch;
 pub use error::ClusterError;
 pub use identity::StandInPod;
 pub use parts::{AuditLevel, Reach};
-pub use pool::{Lease, Pool, lease};
+pub use pool::{Lease, Pool, fresh, lease};
 
 pub(crate) use parts::Parts;
 

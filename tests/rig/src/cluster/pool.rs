@@ -21,6 +21,14 @@ pub fn lease() -> Result<Lease<'static>, ClusterError> {
     POOL.lease()
 }
 
+/// A new cluster that no other test has had or gets; it ends with its lease.
+///
+/// # Errors
+/// When it does not start.
+pub fn fresh() -> Result<Lease<'static>, ClusterError> {
+    Ok(Lease { pool: None, cluster: Some(Cluster::start()?) })
+}
+
 /// At most so many clusters at a time, started when first needed.
 #[derive(Debug)]
 pub struct Pool {
@@ -50,7 +58,7 @@ impl Pool {
         let mut state = self.state();
         loop {
             if let Some(cluster) = state.idle.pop_front() {
-                return Ok(Lease { pool: self, cluster: Some(cluster) });
+                return Ok(Lease { pool: Some(self), cluster: Some(cluster) });
             }
             if state.count < self.size() {
                 break;
@@ -60,7 +68,7 @@ impl Pool {
         state.count += 1;
         drop(state); // the others need not wait while this one starts
         let cluster = Cluster::start().inspect_err(|_| self.one_less())?;
-        Ok(Lease { pool: self, cluster: Some(cluster) })
+        Ok(Lease { pool: Some(self), cluster: Some(cluster) })
     }
 
     fn take_back(&self, cluster: Cluster) {
@@ -86,7 +94,8 @@ impl Pool {
 /// A cluster until dropped; then it is cleaned for the next one. End your own programs first: they would go on writing.
 #[derive(Debug)]
 pub struct Lease<'pool> {
-    pool: &'pool Pool,
+    /// None: it is nobody's afterwards.
+    pool: Option<&'pool Pool>,
     /// Always there until the drop.
     cluster: Option<Cluster>,
 }
@@ -102,17 +111,17 @@ impl Deref for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let Some(cluster) = self.cluster.take() else { return };
+        let (Some(cluster), Some(pool)) = (self.cluster.take(), self.pool) else { return };
         if std::thread::panicking() {
             drop(cluster); // shows its logs; who knows what state the test left it in
-            return self.pool.one_less();
+            return pool.one_less();
         }
         match cluster.reset() {
-            Ok(()) => self.pool.take_back(cluster),
+            Ok(()) => pool.take_back(cluster),
             Err(error) => {
                 eprintln!("a leased cluster could not be cleaned, the next test gets a new one: {error:?}");
                 drop(cluster);
-                self.pool.one_less();
+                pool.one_less();
             }
         }
     }

@@ -1,0 +1,142 @@
+//! Cold start: EncryptedSecrets are there, Secrets are not, and an unsealed operator begins to lead; against a bare writer
+//! that leaves the same objects in a cluster of its own.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bare::Ask;
+use super::stage::{Stage, is_ready};
+use super::{Fault, block_on, process};
+use crate::Outcome;
+use crate::report::{Budget, Report};
+
+const SIZES: [usize; 3] = [1_000, 5_000, 20_000];
+/// The one with the budgets.
+const MAIN: usize = 5_000;
+/// Requests at a time that the floor is tried with, and on how many objects each.
+const TRIALS: ([usize; 4], usize) = ([8, 16, 32, 64], 400);
+
+/// # Errors
+/// When the cluster does not do what it should.
+pub fn run(report: &mut Report) -> Outcome {
+    block_on(async {
+        let mut wall = Vec::new();
+        for size in sizes() {
+            eprintln!("bench: cold start of {size} ...");
+            let (ours, objects, secrets) = ours(report, size).await?;
+            eprintln!("bench: the floor of {size} ...");
+            let (floor, at_once) = floor(size, &objects, &secrets).await?;
+            report.value(&format!("{size}.floor"), floor.as_secs_f64(), "s");
+            report.raw(&format!("{size}.floor-at-once"), json!(at_once));
+            let ratio = ours.as_secs_f64() / floor.as_secs_f64();
+            if size == MAIN {
+                report.ratio(&format!("{size}.vs-floor"), ratio, Budget::AtMost(1.25));
+            } else {
+                report.value(&format!("{size}.vs-floor"), ratio, "x");
+            }
+            wall.push((size, ours.as_secs_f64()));
+        }
+        if let ([(few, short), .., (many, long)], true) = (&wall[..], wall.len() > 1) {
+            let growth = (long / *many as f64) / (short / *few as f64);
+            report.ratio("growth", growth, Budget::AtMost(1.2));
+        }
+        Ok(())
+    })
+}
+
+/// `TOUCHSEAL_BENCH_SIZES=1000,5000` says otherwise.
+fn sizes() -> Vec<usize> {
+    let chosen = std::env::var("TOUCHSEAL_BENCH_SIZES").ok();
+    let chosen = chosen.map(|text| text.split(',').filter_map(|size| size.parse().ok()).collect());
+    chosen.unwrap_or_else(|| SIZES.to_vec())
+}
+
+/// How long the operator takes, and what it left: EncryptedSecrets and Secrets.
+async fn ours(report: &mut Report, size: usize) -> Result<(Duration, Vec<Value>, Vec<Value>), Fault> {
+    let mut stage = Stage::new().await?;
+    stage.start_waiting().await?;
+    stage.fill(0, size).await?;
+    let before = stage.requests().await?;
+    let pid = stage.pid()?;
+    let cpu = process::cpu_seconds(pid)?;
+    let began = stage.lead().await?;
+    let took = stage.wait_until_ready(size).await?.duration_since(began);
+    let cpu = process::cpu_seconds(pid)? - cpu;
+    let (objects, secrets) = stage.lists().await?;
+    let ready = objects.iter().filter(|object| is_ready(object)).count();
+    if (ready, secrets.len()) != (size, size) {
+        return Err(format!("{ready} are ready and {} Secrets exist of {size}", secrets.len()).into());
+    }
+    report.value(&format!("{size}.ours"), took.as_secs_f64(), "s");
+    if size == MAIN {
+        // Of a core of any machine: seconds per 3 seconds.
+        report.ratio(&format!("{size}.cpu-of-3s"), cpu / 3.0, Budget::AtMost(1.0));
+    }
+    report.value(&format!("{size}.cpu"), cpu, "s");
+    report.value(&format!("{size}.peak"), process::memory_mib(pid, "VmHWM")?, "MiB");
+    let requests: serde_json::Map<String, Value> = stage
+        .requests()
+        .await?
+        .into_iter()
+        .filter_map(|(key, count)| {
+            let new = count - before.get(&key).copied().unwrap_or_default();
+            (new > 0).then(|| (format!("{} {}", key.0, key.1), json!(new)))
+        })
+        .collect();
+    report.raw(&format!("{size}.requests"), Value::Object(requests));
+    Ok((took, objects, secrets))
+}
+
+/// The same objects by the cheapest verbs at the best number of requests at a time.
+async fn floor(size: usize, objects: &[Value], secrets: &[Value]) -> Result<(Duration, usize), Fault> {
+    let stage = Stage::new().await?;
+    let (trials, count) = TRIALS;
+    let more = size + trials.len() * count;
+    let stored = stage.fill(0, more).await?;
+    let mut chains = Vec::with_capacity(more);
+    for (index, stored) in stored.into_iter().enumerate() {
+        let like = index % objects.len();
+        chains.push(chain(stored, &objects[like], secrets)?);
+    }
+    let mut rest = chains.split_off(size);
+    let mut best: Option<(Duration, usize)> = None;
+    for at_once in trials {
+        let trial = rest.split_off(rest.len() - count);
+        let took = stage.bare.chains(trial, at_once).await?;
+        if best.is_none_or(|(least, _)| took < least) {
+            best = Some((took, at_once));
+        }
+    }
+    let (_, at_once) = best.ok_or("no trials")?;
+    Ok((stage.bare.chains(chains, at_once).await?, at_once))
+}
+
+/// POST of the Secret and PUT of the status that `like` has, for another object.
+fn chain(mut stored: Value, like: &Value, secrets: &[Value]) -> Result<Vec<Ask>, Fault> {
+    let of = |object: &Value| (object["metadata"]["namespace"].clone(), object["metadata"]["name"].clone());
+    // Lists are in the order of names.
+    let key = |s: &Value| {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        (text(&s["metadata"]["namespace"]), text(&s["metadata"]["name"]))
+    };
+    let at = secrets.binary_search_by_key(&key(like), key).map_err(|_| "no Secret of that name")?;
+    let (namespace, name) = of(&stored);
+    let mut secret = secrets[at].clone();
+    let metadata = secret["metadata"].as_object_mut().ok_or("no metadata")?;
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        metadata.remove(field);
+    }
+    metadata.insert("name".into(), name.clone());
+    metadata.insert("namespace".into(), namespace.clone());
+    secret["metadata"]["ownerReferences"][0]["uid"] = stored["metadata"]["uid"].clone();
+    secret["metadata"]["ownerReferences"][0]["name"] = name.clone();
+    let (namespace, name) = (namespace.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
+    let post = format!("/api/v1/namespaces/{namespace}/secrets");
+    let put = format!("/apis/touchseal.dev/v1alpha1/namespaces/{namespace}/encryptedsecrets/{name}/status");
+    stored["status"] = like["status"].clone();
+    Ok(vec![
+        Ask { verb: "POST", path: post, body: secret.to_string().into_bytes() },
+        Ask { verb: "PUT", path: put, body: stored.to_string().into_bytes() },
+    ])
+}

@@ -1,0 +1,184 @@
+//! A cluster of its own with Touchseal installed, and one unsealed operator that does not lead yet: the bench holds the
+//! Lease until it gives it up. So the operator's start as a leader, from fresh lists, can be timed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use touchseal_keyring::OpenKeyring;
+use touchseal_suites::{Operator, SoftHolder, World};
+
+use super::Fault;
+use super::bare::{Ask, Bare};
+use super::fleet::Fleet;
+
+pub const KEYRING: &str = "bench";
+/// Requests at a time, where nobody looks at the clock.
+const AT_ONCE: usize = 32;
+const POLL: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub struct Stage {
+    pub operator: Option<Operator>,
+    pub world: World,
+    pub bare: Bare,
+    pub keyring: OpenKeyring,
+    pub fleet: Fleet,
+}
+
+impl Stage {
+    pub async fn new() -> Result<Stage, Fault> {
+        let world = World::alone("bench");
+        let (spec, keyring) = SoftHolder::generate("alice", 1).create_keyring();
+        world.apply_keyring(KEYRING, &spec);
+        let bare = Bare::connect(&world.cluster.admin_kubeconfig()).await?;
+        let fleet = Fleet::new(&keyring)?;
+        for namespace in fleet.namespaces() {
+            let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            bare.send(Ask {
+                verb: "POST",
+                path: "/api/v1/namespaces".into(),
+                body: body.to_string().into_bytes(),
+            })
+            .await?;
+        }
+        Ok(Stage { operator: None, world, bare, keyring, fleet })
+    }
+
+    /// Makes the objects `from..to`; gives them as stored.
+    pub async fn fill(&self, from: usize, to: usize) -> Result<Vec<Value>, Fault> {
+        let asks = (from..to).map(|index| {
+            let (namespace, _) = self.fleet.key(index);
+            let path = format!("/apis/touchseal.dev/v1alpha1/namespaces/{namespace}/encryptedsecrets");
+            Ok(Ask { verb: "POST", path, body: self.fleet.object(index)? })
+        });
+        let (answers, _) = self.bare.all(asks.collect::<Result<_, Fault>>()?, AT_ONCE).await?;
+        Ok(answers.iter().map(|answer| serde_json::from_slice(answer)).collect::<Result<_, _>>()?)
+    }
+
+    fn lease(&self) -> String {
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.world.system)
+    }
+
+    /// Ends the operator as a crash would.
+    pub async fn stop(&mut self) -> Result<(), Fault> {
+        let mut operator = self.operator.take().ok_or("no operator runs")?;
+        operator.process.kill();
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}?gracePeriodSeconds=0",
+            self.world.system, operator.pod.name
+        );
+        self.bare.send(Ask { verb: "DELETE", path, body: Vec::new() }).await?;
+        let path = format!("{}/touchseal-operator", self.lease());
+        self.bare.send(Ask { verb: "DELETE", path, body: Vec::new() }).await?;
+        Ok(())
+    }
+
+    /// Waits until the operator has finished so many reconciles.
+    pub async fn wait_for_reconciles(&self, count: u64) -> Result<Instant, Fault> {
+        self.wait_for("touchseal_reconciles_total{", "", count as usize).await
+    }
+
+    /// Starts an operator that waits for the Lease, and unseals it.
+    pub async fn start_waiting(&mut self) -> Result<(), Fault> {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "touchseal-operator" },
+            "spec": { "holderIdentity": "bench", "leaseDurationSeconds": 36000, "renewTime": now },
+        });
+        let body = lease.to_string().into_bytes();
+        self.bare.send(Ask { verb: "POST", path: self.lease(), body }).await?;
+        self.operator = Some(self.world.operator_with(&["--log-level=info"]));
+        self.world.unseal(KEYRING, &self.keyring, 1);
+        Ok(())
+    }
+
+    /// Gives the Lease up: the operator takes it at once.
+    pub async fn lead(&self) -> Result<Instant, Fault> {
+        let path = format!("{}/touchseal-operator", self.lease());
+        let began = Instant::now();
+        self.bare.send(Ask { verb: "DELETE", path, body: Vec::new() }).await?;
+        Ok(began)
+    }
+
+    pub fn operator(&self) -> Result<&Operator, Fault> {
+        self.operator.as_ref().ok_or_else(|| "no operator runs".into())
+    }
+
+    pub fn pid(&self) -> Result<u32, Fault> {
+        Ok(self.operator()?.process.pid())
+    }
+
+    /// Waits until so many Secrets are there, and the operator counts as many objects as ready; what it counts is looked at
+    /// afterwards. Asking it costs it something, so that is done at the end.
+    pub async fn wait_until_ready(&self, count: usize) -> Result<Instant, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.secrets().await? < count && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+        }
+        self.wait_for("touchseal_encrypted_secrets{", "state=\"Materialised\"", count).await
+    }
+
+    /// How many Secrets there are.
+    async fn secrets(&self) -> Result<usize, Fault> {
+        let first = self.bare.get("/api/v1/secrets?limit=1").await?;
+        let more = first["metadata"]["remainingItemCount"].as_u64().unwrap_or_default();
+        Ok(usize::try_from(more)? + first["items"].as_array().map_or(0, Vec::len))
+    }
+
+    /// Waits until the series of a metric come to so much.
+    async fn wait_for(&self, metric: &str, label: &str, wanted: usize) -> Result<Instant, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.operator()?.metrics();
+            let now = Instant::now();
+            let series = page.lines().filter(|line| line.starts_with(metric) && line.contains(label));
+            let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            let sum: f64 = values.sum();
+            if sum as usize >= wanted {
+                return Ok(now);
+            }
+            if now > deadline {
+                return Err(format!("{metric} is {sum} and not {wanted} after {PATIENCE:?}:\n{page}").into());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Every EncryptedSecret, and the Secrets of ours.
+    pub async fn lists(&self) -> Result<(Vec<Value>, Vec<Value>), Fault> {
+        let items = |mut list: Value| match list["items"].take() {
+            Value::Array(items) => items,
+            _ => Vec::new(),
+        };
+        let objects = self.bare.get("/apis/touchseal.dev/v1alpha1/encryptedsecrets").await?;
+        let ours = "/api/v1/secrets?labelSelector=app.kubernetes.io/managed-by%3Dtouchseal";
+        Ok((items(objects), items(self.bare.get(ours).await?)))
+    }
+
+    /// How many requests the API server has had so far, by verb and resource; without watches and the bench's own reads.
+    pub async fn requests(&self) -> Result<BTreeMap<(String, String), u64>, Fault> {
+        let page = self.bare.send(Ask { verb: "GET", path: "/metrics".into(), body: Vec::new() }).await?;
+        let mut counts = BTreeMap::new();
+        for line in String::from_utf8(page)?.lines() {
+            let Some(labels) = line.strip_prefix("apiserver_request_total{") else { continue };
+            let Some((labels, value)) = labels.split_once("} ") else { continue };
+            let label = |name: &str| {
+                let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+                rest.split_once('"').map(|(value, _)| value.to_owned())
+            };
+            let (Some(verb), Some(mut resource)) = (label("verb"), label("resource")) else { continue };
+            if let Some(sub) = label("subresource").filter(|sub| !sub.is_empty()) {
+                resource = format!("{resource}/{sub}");
+            }
+            *counts.entry((verb, resource)).or_insert(0) += value.parse::<f64>()? as u64;
+        }
+        Ok(counts)
+    }
+}
+
+/// Whether an object's condition Ready is True.
+pub fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+}

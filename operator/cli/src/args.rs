@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
 use crate::duration;
+use crate::examples;
 use crate::output::Format;
 use touchseal_keyring::proof::Operator;
 
@@ -18,7 +19,8 @@ Exit codes:
   1  failed
   2  the command line makes no sense
   3  refused for safety: forged, changed, unconfirmed, needed, last PIN try
-  4  timed out waiting"
+  4  timed out waiting
+  5  lint found something"
     };
 }
 
@@ -39,15 +41,27 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The whole definition: the long help of every command that can fail ends with the exit codes.
-pub fn definition() -> clap::Command {
-    fn tell(command: clap::Command) -> clap::Command {
+/// The whole definition, for a program that is called so: the long help of every command ends with examples, and with the exit
+/// codes if it can fail.
+pub fn definition(program: &str) -> clap::Command {
+    fn tell(command: clap::Command, path: &str, program: &str) -> clap::Command {
         let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
         let is_plain = command.get_name() == "completion";
-        let told = if is_plain { command } else { command.after_long_help(EXIT_CODES) };
-        names.into_iter().fold(told, |command, name| command.mut_subcommand(name, tell))
+        let about = command.get_after_help().map(ToString::to_string);
+        let codes = (!is_plain).then(|| EXIT_CODES.to_owned());
+        let sections: Vec<String> = [Some(examples::of(path, program)), about, codes]
+            .into_iter()
+            .flatten()
+            .filter(|one| !one.is_empty())
+            .collect();
+        let told = command.after_long_help(sections.join("\n\n"));
+        names.into_iter().fold(told, |command, name| {
+            let path = format!("{path} {name}").trim().to_owned();
+            command.mut_subcommand(name, |inner| tell(inner, &path, program))
+        })
     }
-    tell(<Cli as clap::CommandFactory>::command()).after_long_help(AFTER_HELP)
+    let whole = tell(<Cli as clap::CommandFactory>::command(), "", program).after_long_help(AFTER_HELP);
+    if program == "touchseal" { whole } else { whole.bin_name(program.to_owned()) }
 }
 
 /// Flags of every command.
@@ -133,6 +147,8 @@ pub enum Command {
     Edit(commands::edit::EditArgs),
     /// Check files and manifests: complete, for the right recipients, and, with a key, unchanged
     Verify(commands::verify::VerifyArgs),
+    /// Find what is exposed or would not open in a tree, without a key and without a cluster
+    Lint(commands::lint::LintArgs),
     /// Move a tree's documents to the recipients they should have, with one operation of your YubiKey
     Rekey(commands::rekey::RekeyArgs),
     /// Show how old each Secret key is, when it is due, who holds an older value, and what to do next
@@ -154,6 +170,8 @@ pub enum Command {
     Version(commands::version::VersionArgs),
     /// Print a completion script for a shell
     Completion(commands::completion::CompletionArgs),
+    /// Write the manual pages into a folder
+    Man(commands::man::ManArgs),
 }
 
 #[cfg(test)]
@@ -163,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        definition().debug_assert();
+        definition("touchseal").debug_assert();
     }
 
     #[test]
@@ -174,7 +192,7 @@ mod tests {
             command.get_subcommands_mut().for_each(|one| visit(one, told));
         }
         let mut told = Vec::new();
-        visit(&mut definition(), &mut told);
+        visit(&mut definition("touchseal"), &mut told);
         let silent: Vec<&str> =
             told.iter().filter(|(_, says)| !says).map(|(name, _)| name.as_str()).collect();
         assert_eq!(silent, ["completion"]);

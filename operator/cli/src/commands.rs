@@ -7,6 +7,8 @@ pub mod edit;
 pub mod encrypt;
 pub mod incident;
 pub mod keyring;
+pub mod lint;
+pub mod man;
 pub mod recipients;
 pub mod rekey;
 pub mod rotation;

@@ -8,7 +8,7 @@ mod candidate;
 mod error;
 mod file;
 mod manifest;
-mod nodes;
+pub mod nodes;
 mod open;
 mod progress;
 mod scalar;

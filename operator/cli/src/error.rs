@@ -16,6 +16,8 @@ pub enum Exit {
     Refused = 3,
     /// Timed out waiting.
     TimedOut = 4,
+    /// Lint looked at everything, and found something.
+    Found = 5,
 }
 
 /// An error that knows what to do about it. Its source is not repeated in its text.
@@ -118,16 +120,26 @@ pub fn one_line(text: &str) -> String {
                     line.push(' ');
                 }
             }
-            c if c.is_control() => line.push('\u{fffd}'),
+            c if c.is_control() || is_direction(c) => line.push('\u{fffd}'),
             c => line.push(c),
         }
     }
     line
 }
 
+/// Characters that make a line look like another: separators, and directions of writing.
+pub const fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_turns_its_line_around() {
+        assert_eq!(one_line("a\u{202e}lmay.b\u{2069}"), "a\u{fffd}lmay.b\u{fffd}");
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("read the file x")]

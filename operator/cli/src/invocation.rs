@@ -61,6 +61,7 @@ fn run(name: Name, arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Decrypt(args) => commands::decrypt::run(args, global),
         Command::Edit(args) => commands::edit::run(args, global),
         Command::Verify(args) => commands::verify::run(args, global),
+        Command::Lint(args) => commands::lint::run(args, global),
         Command::Rekey(args) => commands::rekey::run(args, global),
         Command::Rotation(args) => commands::rotation::run(args, global),
         Command::Incident { command } => commands::incident::run(command, global),
@@ -70,6 +71,8 @@ fn run(name: Name, arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Doctor(args) => commands::doctor::run(args, global),
         Command::Version(args) => commands::version::run(args, global),
         Command::Completion(args) => commands::completion::run(args, command.clone()),
+        // Pages are found by the program's own name.
+        Command::Man(args) => commands::man::run(args, global, definition("touchseal")),
     }
 }
 
@@ -111,8 +114,8 @@ fn usage(error: &clap::Error) -> Result<(), Failure> {
 
 fn command(name: Name) -> clap::Command {
     match name {
-        Name::Own => definition(),
-        Name::Plugin | Name::PluginCompletion => definition().bin_name("kubectl touchseal"),
+        Name::Own => definition("touchseal"),
+        Name::Plugin | Name::PluginCompletion => definition("kubectl touchseal"),
     }
 }
 

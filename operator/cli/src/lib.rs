@@ -13,6 +13,7 @@ mod creation_rules;
 mod documents;
 mod duration;
 mod error;
+mod examples;
 mod files;
 mod hardening;
 mod invocation;

@@ -80,6 +80,11 @@ pub fn remembered<'n>(
     namespaces.into_iter().filter_map(|one| Some((one.clone(), memory.of(manifest, one)?))).collect()
 }
 
+/// Every recipient of this keyring that is remembered, of whatever key generation: namespace, generation, recipient.
+pub fn every_remembered(manifest: &VerifiedManifest) -> Vec<(String, u32, String)> {
+    Remembered::open().every(manifest)
+}
+
 /// The namespaces whose recipients of this keyring are remembered.
 pub fn known_namespaces(manifest: &VerifiedManifest) -> Vec<String> {
     Remembered::open().known(manifest)

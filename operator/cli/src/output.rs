@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, is_direction};
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -24,6 +24,8 @@ pub enum Format {
     Yaml,
     /// Names only, one a line, as kubectl takes them.
     Name,
+    /// One SARIF 2.1.0 log, as code hosts take them; of lint only.
+    Sarif,
 }
 
 impl Format {
@@ -35,6 +37,7 @@ impl Format {
             Self::Json => "json",
             Self::Yaml => "yaml",
             Self::Name => "name",
+            Self::Sarif => "sarif",
         }
     }
 }
@@ -53,10 +56,7 @@ pub fn allow(format: Format, allowed: &[Format]) -> Result<(), Failure> {
 /// `value` as JSON or YAML text with a line feed at its end; YAML for every other format.
 pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<String, Failure> {
     let written = match format {
-        Format::Json => serde_json::to_string_pretty(value).map(|mut text| {
-            text.push('\n');
-            text
-        }),
+        Format::Json => serde_json::to_string_pretty(value).map(|text| unsteered(&text) + "\n"),
         _ => crate::yaml::to_string(value),
     };
     written.map_err(|error| {
@@ -66,6 +66,19 @@ pub fn machine<T: Serialize>(format: Format, value: &T) -> Result<String, Failur
             "this is a bug in touchseal: please report it",
         )
     })
+}
+
+/// JSON without characters that would turn a line around where it is shown: the same to who reads it.
+fn unsteered(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if is_direction(c) || ('\u{7f}'..='\u{9f}').contains(&c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Writes to stdout. A reader that has gone away (`| head`) is no failure.
@@ -89,6 +102,19 @@ pub fn colour() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_value_steers_a_terminal_and_every_reader_gets_it_back() {
+        let value = "a\u{202e}b\u{1b}c\u{9b}\u{7f}";
+        for format in [Format::Json, Format::Yaml] {
+            let text = machine(format, &[value]).unwrap();
+            assert!(
+                text.trim().chars().all(|c| !c.is_control() && !is_direction(c) || c == '\n'),
+                "{text:?}"
+            );
+            assert_eq!(crate::yaml::from_str::<Vec<String>>(&text).unwrap(), [value]);
+        }
+    }
 
     #[test]
     fn a_format_without_an_answer_is_a_usage_error() {

@@ -76,6 +76,15 @@ impl Cipher {
     }
 }
 
+/// Whether a text is of the form of an encrypted value, whatever it was encrypted with.
+pub(crate) fn is_ciphertext(text: &[u8]) -> bool {
+    split(text).is_some_and(|parts| {
+        decode::<32>(parts.iv).is_some()
+            && decode::<16>(parts.tag).is_some()
+            && STANDARD.decode(parts.data).is_ok()
+    })
+}
+
 /// The word for a scalar's type.
 pub(crate) fn word(kind: Kind) -> &'static str {
     match kind {

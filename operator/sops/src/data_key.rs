@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use age::armor::ArmoredReader;
 use rand_core::CryptoRngCore;
@@ -168,6 +168,15 @@ impl Attempts<'_> {
     }
 }
 
+/// Whether a wrapped key has the form of an age file, whoever it is for.
+pub(crate) fn is_age_file(wrapped: &str) -> bool {
+    age::Decryptor::new_buffered(armored(wrapped)).is_ok()
+}
+
+fn armored(wrapped: &str) -> ArmoredReader<BufReader<&[u8]>> {
+    ArmoredReader::new(age_file::trimmed(wrapped).as_bytes())
+}
+
 /// Longer than a key or a share, so that a longer payload is seen to be neither.
 const MAX_PAYLOAD: u64 = 64;
 
@@ -178,8 +187,7 @@ fn open(wrapped: &str, identities: &[&dyn age::Identity]) -> Outcome {
         .enumerate()
         .map(|(place, &identity)| Noted { identity, place, fitted: &fitted })
         .collect();
-    let armored = ArmoredReader::new(age_file::trimmed(wrapped).as_bytes());
-    let opened = age::Decryptor::new_buffered(armored)
+    let opened = age::Decryptor::new_buffered(armored(wrapped))
         .and_then(|file| file.decrypt(noted.iter().map(|noted| noted as &dyn age::Identity)));
     let mut payload = match opened {
         Ok(reader) => reader.take(MAX_PAYLOAD),

@@ -79,6 +79,19 @@ impl ParseError {
         }
     }
 
+    /// The line it is about, where there is one.
+    pub fn line(&self) -> Option<u32> {
+        let line = match self {
+            ParseError::Syntax { line, .. }
+            | ParseError::TooDeep { line }
+            | ParseError::KeyNotText { line }
+            | ParseError::Unsupported { line, .. } => *line,
+            ParseError::DuplicateKey { path } | ParseError::KeyTooLong { path } => path.line(),
+            _ => 0,
+        };
+        (line > 0).then_some(line)
+    }
+
     /// Who has to act.
     pub fn fault(&self) -> Fault {
         match self {
@@ -193,6 +206,16 @@ impl Path {
             }
         }
         Path { keys: shown, line }
+    }
+
+    /// The line it ends on, 0 where the format gives none.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// The keys, joined by dots, without the line.
+    pub fn keys(&self) -> &str {
+        &self.keys
     }
 }
 

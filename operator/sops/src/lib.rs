@@ -39,5 +39,5 @@ pub use rand_core::{CryptoRngCore, OsRng};
 pub use recipient::{Recipient, RecipientError, Recipients};
 pub use rules::Rules;
 pub use tree::Kind;
-pub use walk::Exposure;
+pub use walk::{Exposure, Inspection};
 pub use write_error::{ChangeError, EncryptError};

@@ -13,7 +13,7 @@ use crate::metadata::Selector;
 use crate::text::Text;
 use crate::tree::{Entry, Item, Kind, Map, Pair, Scalar, Value};
 
-pub use look::Exposure;
+pub use look::{Exposure, Inspection};
 pub(crate) use open::decrypt;
 use rule::Rule;
 pub(crate) use rule::RuleError;
@@ -44,8 +44,11 @@ trait Turn {
         spent: &mut usize,
     ) -> Result<(), Self::Error>;
 
-    /// Told of values and comments that the rule leaves as they are.
-    fn in_the_clear(&mut self, _text: &Text, _place: &Place<'_>) {}
+    /// Told of comments that the rule leaves as they are.
+    fn clear_comment(&mut self, _text: &Text, _place: &Place<'_>) {}
+
+    /// Told of values that it leaves.
+    fn clear_value(&mut self, _text: &Text, _place: &Place<'_>) {}
 
     /// Which of the two the MAC covers.
     fn plain<'t>(before: &'t Scalar, after: &'t Scalar) -> &'t Scalar;
@@ -135,7 +138,7 @@ impl<'a, T: Turn> Walk<'a, T> {
                     Entry::Comment(comment)
                 }
                 Entry::Comment(text) => {
-                    self.turn.in_the_clear(text, &self.place);
+                    self.turn.clear_comment(text, &self.place);
                     Entry::Comment(text.duplicate())
                 }
                 Entry::Pair(pair) => {
@@ -179,7 +182,7 @@ impl<'a, T: Turn> Walk<'a, T> {
                     item
                 }
                 Item::Comment(text) => {
-                    self.turn.in_the_clear(text, &self.place);
+                    self.turn.clear_comment(text, &self.place);
                     Item::Comment(text.duplicate())
                 }
                 Item::Value(value) => {
@@ -209,7 +212,7 @@ impl<'a, T: Turn> Walk<'a, T> {
             self.turn.scalar(scalar, &self.place)?
         } else {
             if !encrypted {
-                self.turn.in_the_clear(&scalar.text, &self.place);
+                self.turn.clear_value(&scalar.text, &self.place);
             }
             Scalar { kind: scalar.kind, text: scalar.text.duplicate() }
         };

@@ -434,3 +434,18 @@ fn what_an_edit_puts_in_the_clear_is_told() {
     assert_eq!(beyond(&list, "l_unencrypted:\n    - x\nb: c\n"), [""; 0]);
     assert_eq!(beyond(&list, "l_unencrypted:\n    - a\n    - x\nb: c\n"), ["l_unencrypted"]);
 }
+
+#[test]
+fn what_is_in_the_clear_is_told_with_its_line() {
+    let key = Key::generate();
+    let plain = b"# c\nuser_unencrypted: u\npassword: p\nlist_unencrypted:\n    - 1\n    - 2\n";
+    let sealed = text(&encrypt(plain, Format::Yaml, &["--age", &key.recipient]));
+    let inspect = |sealed: &str| parse(sealed.as_bytes(), Format::Yaml).inspect().expect("inspected");
+    let found = inspect(&sealed);
+    let clear: Vec<(u32, &str)> = found.clear.iter().map(|path| (path.line(), path.keys())).collect();
+    assert_eq!(clear, [(2, "user_unencrypted"), (4, "list_unencrypted")]);
+    assert!(found.mac && found.open.is_empty() && found.damaged_keys.is_empty(), "{found:?}");
+    // The armor of the one wrapped key, cut.
+    let cut = sealed.replacen("-----BEGIN AGE", "-----BEGIN", 1);
+    assert_eq!(inspect(&cut).damaged_keys, std::slice::from_ref(&key.recipient));
+}

@@ -57,6 +57,42 @@ fn every_vector_comes_out_as_it_says() {
     assert!(documents.len() >= 40, "only {} vectors", documents.len());
 }
 
+/// What can be seen without a key: all that is in disorder is found, and nothing of a good document.
+#[test]
+fn the_form_of_every_vector_is_told_without_a_key() {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in std::fs::read_dir(directory()).expect("the directory of vectors") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
+        let Some(name) = name.strip_suffix(".expect") else { continue };
+        let expected = Expected::read(name);
+        let of = |field: &str| expected.outcome.get(field).map(String::as_str);
+        let format: Format = of("format").expect("a format").parse().expect("a format");
+        let bytes = std::fs::read(directory().join(name)).expect("a vector");
+        let (Ok(document), "decrypt" | "none") =
+            (Document::parse(&bytes, format), of("layer").unwrap_or_default())
+        else {
+            continue;
+        };
+        let reason = of("reason").unwrap_or("none");
+        let found = match document.inspect() {
+            Ok(found) => (!found.open.is_empty(), found.mac, found.damaged_keys.len()),
+            Err(problem) => {
+                assert_eq!(reason, "Unsupported", "{name}: {problem}");
+                continue;
+            }
+        };
+        let mac = !matches!(reason, "MacMissing" | "MacDamaged") || found.1;
+        // One holds a key of a plugin that is no age file.
+        let damaged =
+            if reason == "DataKeyDamaged" { found.2 } else { usize::from(name == "good-other-kinds.yaml") };
+        assert_eq!(found, (reason == "NotCiphertext", mac, damaged), "{name}: {reason}");
+        *seen.entry(reason.to_owned()).or_default() += 1;
+    }
+    for reason in ["NotCiphertext", "MacMissing", "none"] {
+        assert!(seen.contains_key(reason), "no vector of {reason}: {seen:?}");
+    }
+}
+
 struct Expected {
     outcome: BTreeMap<String, String>,
 }

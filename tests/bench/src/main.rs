@@ -2,6 +2,7 @@
 //! benchmark, `touchseal-bench NAME...` those. A benchmark is one module with one function in [`BENCHES`].
 
 mod contest;
+mod lint;
 mod report;
 mod scale;
 mod sops;
@@ -19,8 +20,9 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     Bench { name: "sops", run: sops::run },
+    Bench { name: "lint", run: lint::run },
     Bench { name: "cold", run: scale::cold::run },
     Bench { name: "steady", run: scale::steady::run },
 ];

@@ -16,6 +16,9 @@ pub enum Tool {
     /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
     MonitoringCrds,
     Sops,
+    PreCommit,
+    Krew,
+    ValidateKrewManifest,
     AgePluginYubikey,
     Age,
     AgeKeygen,
@@ -40,6 +43,9 @@ impl Tool {
         Self::Helm,
         Self::MonitoringCrds,
         Self::Sops,
+        Self::PreCommit,
+        Self::Krew,
+        Self::ValidateKrewManifest,
         Self::AgePluginYubikey,
         Self::Age,
         Self::AgeKeygen,
@@ -64,6 +70,9 @@ impl Tool {
             Self::Helm => "helm",
             Self::MonitoringCrds => "monitoring-crds",
             Self::Sops => "sops",
+            Self::PreCommit => "pre-commit",
+            Self::Krew => "krew",
+            Self::ValidateKrewManifest => "validate-krew-manifest",
             Self::AgePluginYubikey => "age-plugin-yubikey",
             Self::Age => "age",
             Self::AgeKeygen => "age-keygen",
@@ -121,6 +130,9 @@ impl Tool {
             | Self::Helm
             | Self::MonitoringCrds
             | Self::Sops
+            | Self::PreCommit
+            | Self::Krew
+            | Self::ValidateKrewManifest
             | Self::AgePluginYubikey
             | Self::Chromium
             | Self::Gitopsview

@@ -299,6 +299,11 @@ fn is_large(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() > limits::MAX_BYTES as u64)
 }
 
+/// Whether a file of a folder is none that a rule means, whatever its `path_regex` fits.
+pub fn is_never_meant(path: &Path, plaintext: &[u8]) -> bool {
+    is_left_alone(path) || is_manifest(plaintext) || is_object(plaintext)
+}
+
 /// Files that tools look for by their names; nobody means them by a rule for a folder.
 fn is_left_alone(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

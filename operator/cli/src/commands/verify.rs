@@ -2,7 +2,7 @@
 //! the right recipients where those are known; with `--decrypt` each document is opened and its MAC checked.
 
 mod check;
-mod objects;
+pub mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

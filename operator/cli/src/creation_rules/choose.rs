@@ -2,6 +2,7 @@
 //! is found in the file's path from the folder of `.sops.yaml` on. Rules that name keys of other kinds than age are errors.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -43,6 +44,7 @@ pub struct Config {
     shown: String,
     text: String,
     document: Map<String, Value>,
+    patterns: OnceLock<Vec<Option<Regex>>>,
 }
 
 /// What the rule of a file says.
@@ -59,6 +61,9 @@ pub struct Chosen {
     /// The namespace in the comment above a rule that `touchseal recipients` wrote, with its keyring.
     pub written_for: Option<(String, String)>,
 }
+
+/// A rule and its line, and what is wrong with it if something is.
+pub type Placed = (Option<usize>, Result<Chosen, ChooseError>);
 
 impl Config {
     /// The file named with `--config` or in SOPS_CONFIG, else the nearest one in the file's folder or above. (sops itself
@@ -94,13 +99,17 @@ impl Config {
 
     /// Reads a file of rules.
     pub fn read(path: &Path) -> Result<Self, ChooseError> {
-        let text = files::read_text(path, MAX_BYTES)?;
+        Self::of_text(path, &files::read_text(path, MAX_BYTES)?)
+    }
+
+    /// The rules that a file's text holds.
+    pub fn of_text(path: &Path, text: &str) -> Result<Self, ChooseError> {
         let invalid = |problem: String| ChooseError::Yaml { rules: path.display().to_string(), problem };
         let document =
             if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
                 Map::new()
             } else {
-                match crate::yaml::from_str::<Value>(&text).map_err(invalid)? {
+                match crate::yaml::from_str::<Value>(text).map_err(invalid)? {
                     Value::Object(map) => map,
                     _ => return Err(invalid("it is not a map".to_owned())),
                 }
@@ -109,7 +118,7 @@ impl Config {
         let here = std::env::current_dir().ok();
         let shown = here.and_then(|here| absolute.strip_prefix(here).ok().map(Path::to_owned));
         let shown = shown.unwrap_or_else(|| absolute.clone()).display().to_string();
-        Ok(Self { path: absolute, shown, text, document })
+        Ok(Self { path: absolute, shown, text: text.to_owned(), document, patterns: OnceLock::new() })
     }
 
     /// The rule for a file; `None` where there are no rules at all.
@@ -138,6 +147,19 @@ impl Config {
         Ok(reading.text(reading.rule, "path_regex")?.is_some_and(|pattern| !pattern.is_empty()))
     }
 
+    /// Every rule, with the line its item begins on (from 1) where that is known.
+    ///
+    /// # Errors
+    /// There is no list of rules.
+    pub fn every(&self) -> Result<Vec<Placed>, ChooseError> {
+        let chosen = |(index, reading): (usize, Reading<'_>)| {
+            let chosen =
+                reading.checked().map(|chosen| Chosen { written_for: self.written_for(index), ..chosen });
+            (self.line_of(index).map(|line| line + 1), chosen)
+        };
+        Ok(self.readings()?.map(chosen).collect())
+    }
+
     /// The columns an indent that files of this format are to be written with, where the rules say so.
     ///
     /// # Errors
@@ -159,23 +181,46 @@ impl Config {
         }
     }
 
-    fn find(&self, given: &Path) -> Result<Option<(usize, Reading<'_>)>, ChooseError> {
-        let rules = match self.document.get("creation_rules") {
-            None | Some(Value::Null) => return Ok(None),
+    fn readings(&self) -> Result<impl Iterator<Item = (usize, Reading<'_>)>, ChooseError> {
+        let rules: &[Value] = match self.document.get("creation_rules") {
+            None | Some(Value::Null) => &[],
             Some(Value::Array(rules)) => rules,
             Some(_) => {
                 let problem = "creation_rules is not a list".to_owned();
                 return Err(ChooseError::Yaml { rules: self.shown.clone(), problem });
             }
         };
+        let reading = |index: usize| Reading {
+            place: format!("rule {} of {}", index + 1, self.shown),
+            rule: &rules[index],
+        };
+        Ok((0..rules.len()).map(move |index| (index, reading(index))))
+    }
+
+    fn find(&self, given: &Path) -> Result<Option<(usize, Reading<'_>)>, ChooseError> {
+        if matches!(self.document.get("creation_rules"), None | Some(Value::Null)) {
+            return Ok(None);
+        }
         let subject = self.subject(&absolute(given));
-        for (index, rule) in rules.iter().enumerate() {
-            let reading = Reading { place: format!("rule {} of {}", index + 1, self.shown), rule };
-            if reading.fits(&subject)? {
+        for (index, reading) in self.readings()? {
+            let pattern = &self.patterns.get_or_init(|| self.compiled())[index];
+            if match pattern {
+                Some(pattern) => pattern.is_match(&subject),
+                None => reading.fits(&subject)?,
+            } {
                 return Ok(Some((index, reading)));
             }
         }
         Err(ChooseError::NoRule { rules: self.shown.clone(), file: given.to_owned() })
+    }
+
+    /// Each rule's expression, made once for all files; `None` where there is none, or a wrong one.
+    fn compiled(&self) -> Vec<Option<Regex>> {
+        let pattern = |reading: Reading<'_>| {
+            let text = reading.text(reading.rule, "path_regex").ok()?.filter(|text| !text.is_empty())?;
+            reading.expression("path_regex", &text).ok()
+        };
+        self.readings().into_iter().flatten().map(|(_, reading)| pattern(reading)).collect()
     }
 
     /// What `path_regex` is searched in: the path from the folder of the rules on, the whole path for a file elsewhere.
@@ -184,8 +229,15 @@ impl Config {
         file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned()
     }
 
-    /// Items of the list are counted in the text; a text where they do not add up says nothing.
     fn written_for(&self, index: usize) -> Option<(String, String)> {
+        let before = self.line_of(index)?.checked_sub(1)?;
+        let comment = self.text.lines().nth(before)?.trim().strip_prefix("# touchseal: keyring ")?;
+        let (keyring, namespace) = comment.split_once(", namespace ")?;
+        Some((keyring.to_owned(), namespace.to_owned()))
+    }
+
+    /// Items of the list are counted in the text; a text where they do not add up says nothing.
+    fn line_of(&self, index: usize) -> Option<usize> {
         let lines: Vec<&str> = self.text.lines().collect();
         let start = lines.iter().position(|line| line.starts_with("creation_rules:"))? + 1;
         let first = lines[start..].iter().find(|line| line.trim_start().starts_with('-'))?;
@@ -194,10 +246,7 @@ impl Config {
             line.len() > indent && line[..indent].trim().is_empty() && line[indent..].starts_with('-')
         };
         let mut items = (start..lines.len()).filter(|at| lines.get(*at).is_some_and(is_item));
-        let at = items.nth(index)?;
-        let comment = lines.get(at.checked_sub(1)?)?.trim().strip_prefix("# touchseal: keyring ")?;
-        let (keyring, namespace) = comment.split_once(", namespace ")?;
-        Some((keyring.to_owned(), namespace.to_owned()))
+        items.nth(index)
     }
 }
 
@@ -222,6 +271,12 @@ impl Reading<'_> {
             pattern: pattern.to_owned(),
             problem: error.to_string(),
         })
+    }
+
+    /// All of it, its expression, too.
+    fn checked(&self) -> Result<Chosen, ChooseError> {
+        self.fits("")?;
+        self.chosen()
     }
 
     fn chosen(&self) -> Result<Chosen, ChooseError> {

@@ -89,6 +89,11 @@ impl Candidate {
             Err(_) if self.named => return Err(DocumentsError::Neither(self.path.clone())),
             Err(_) => return Ok(Reading::Other),
         };
+        self.judge(text, format)
+    }
+
+    /// Tells what a file that was read already is.
+    pub fn judge(&self, text: String, format: Option<Format>) -> Result<Reading, DocumentsError> {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let by_name = format.or_else(|| Format::from_file_name(&name));
         let sops =

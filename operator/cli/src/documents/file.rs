@@ -34,6 +34,8 @@ pub struct InPlace {
     pub format: Format,
     /// The sops document, byte for byte.
     pub text: String,
+    /// Offset of its first byte in the file.
+    pub start: usize,
 }
 
 /// What became of a file.
@@ -54,7 +56,7 @@ impl InPlace {
 
 impl DocumentFile {
     pub(super) fn plain(path: PathBuf, name: String, format: Format, text: String) -> DocumentFile {
-        let document = InPlace { name, namespace: None, format, text: text.clone() };
+        let document = InPlace { name, namespace: None, format, text: text.clone(), start: 0 };
         let documents = vec![document];
         DocumentFile { path, before: text, manifest: false, documents, changes: BTreeMap::new() }
     }
@@ -192,7 +194,7 @@ fn in_place(path: &Path, site: Site<'_>, several: bool) -> Result<InPlace, Docum
         _ => site.name,
     };
     let namespace = site.namespace.map(str::to_owned);
-    Ok(InPlace { name, namespace, format: site.format, text: scalar.text.clone() })
+    Ok(InPlace { name, namespace, format: site.format, text: scalar.text.clone(), start: scalar.start })
 }
 
 /// An error of `None` is a layout that was not understood. However many documents change, the text is read twice.

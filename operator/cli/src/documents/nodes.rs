@@ -74,8 +74,7 @@ pub fn parse(text: &str) -> Result<Vec<Node>, NotYaml> {
 impl Node {
     /// What a map has under `key`: nothing, one value, or an error for a key that is there twice.
     pub fn get(&self, key: &str) -> Result<Option<&Node>, Twice> {
-        let Node::Map(pairs) = self else { return Ok(None) };
-        let mut found = pairs.iter().filter(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value);
+        let mut found = self.all(key);
         match (found.next(), found.next()) {
             (_, Some(_)) => Err(Twice(key.to_owned())),
             (one, None) => Ok(one),
@@ -87,6 +86,27 @@ impl Node {
         match self {
             Node::Scalar(scalar) => Some(&scalar.text),
             _ => None,
+        }
+    }
+
+    /// All that a map has under `key`, also where readers would disagree about which one counts.
+    pub fn all<'n>(&'n self, key: &str) -> impl Iterator<Item = &'n Node> {
+        let pairs: &[(Node, Node)] = if let Node::Map(pairs) = self { pairs } else { &[] };
+        pairs.iter().filter(move |(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The pairs of a map; of anything else none.
+    pub fn pairs(&self) -> &[(Node, Node)] {
+        if let Node::Map(pairs) = self { pairs } else { &[] }
+    }
+
+    /// Where it begins: the offset of its first scalar.
+    pub fn start(&self) -> Option<usize> {
+        match self {
+            Node::Scalar(scalar) => Some(scalar.start),
+            Node::Map(pairs) => pairs.first().and_then(|(key, _)| key.start()),
+            Node::List(items) => items.first().and_then(Node::start),
+            Node::Alias => None,
         }
     }
 
@@ -221,6 +241,7 @@ mod tests {
         assert_eq!(parse("a: 1\nb: 2\na: 3\n").unwrap()[0].get("a"), Err(Twice("a".into())));
         assert_eq!(parse("a: [1\nb: 2"), Err(NotYaml { line: 2 }));
         assert!(parse(&"[".repeat(100_000)).is_err());
+        assert!(parse(&format!("[{}]", ",".repeat(600_000))).is_err());
     }
 
     #[test]

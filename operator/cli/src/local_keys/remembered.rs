@@ -88,6 +88,12 @@ impl Remembered {
         lines.map(|line| line.recipient.clone()).collect()
     }
 
+    /// All that is remembered of this keyring.
+    pub fn every(&self, manifest: &VerifiedManifest) -> Vec<(String, u32, String)> {
+        let told = |line: &Line| (line.namespace.clone(), line.generation, line.recipient.clone());
+        self.ours(manifest).map(told).collect()
+    }
+
     /// Every namespace of this keyring.
     pub fn known(&self, manifest: &VerifiedManifest) -> Vec<String> {
         let mut found: Vec<String> = self.ours(manifest).map(|line| line.namespace.clone()).collect();

@@ -34,7 +34,9 @@ pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     let incident = get(&cluster, name)?;
     match global.output {
         Format::Name => output::print(&names(std::slice::from_ref(&incident))),
-        Format::Json | Format::Yaml => output::print(&output::machine(global.output, &incident)?),
+        Format::Json | Format::Yaml | Format::Sarif => {
+            output::print(&output::machine(global.output, &incident)?)
+        }
         // What kind of credential it is and who holds it makes the advice better; without the right to read that, it goes without.
         Format::Table | Format::Wide => {
             let objects = match cluster.encrypted_secrets(None) {

@@ -11,33 +11,64 @@ use touchseal_crds::names::REFUSED_SECRET_TYPES;
 use crate::commands::keyring::is_object_name;
 use crate::documents::DocumentFile;
 
+/// One of them.
+pub struct Judged {
+    /// `metadata.name`, or nothing.
+    pub name: String,
+    pub namespace: Option<String>,
+    /// The name of the Secret it makes.
+    pub target: String,
+    pub problems: Vec<String>,
+}
+
 /// What is wrong with them; each line names its object.
 pub fn problems(file: &DocumentFile) -> Vec<String> {
-    if !file.is_manifest() {
-        return Vec::new();
-    }
-    let text = file.text().map_err(|problem| problem.of_its_file());
-    let stream = match text.and_then(|text| crate::yaml::all_from_str(&text)) {
-        Ok(stream) => stream,
-        Err(problem) => return vec![format!("read it: {problem}")],
-    };
-    let mut found = Vec::new();
-    let mut inline = Vec::new();
-    for object in stream.iter().flat_map(listed) {
-        if is_encrypted_secret(object) {
-            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            found.extend(of_object(object).into_iter().map(|what| format!("EncryptedSecret {name}: {what}")));
-            let documents = object.pointer("/spec/documents").and_then(Value::as_array).into_iter().flatten();
-            inline.extend(documents.filter_map(|document| document.get("sops")?.as_str()));
+    match judge(file) {
+        Ok((objects, agreed)) => {
+            let named = objects.into_iter().flat_map(|object| {
+                let Judged { name, problems, .. } = object;
+                problems.into_iter().map(move |what| format!("EncryptedSecret {name}: {what}"))
+            });
+            named.chain((!agreed).then(|| DISAGREEMENT.to_owned())).collect()
         }
+        Err(problem) => vec![format!("read it: {problem}")],
     }
-    // A second reader of the same text must see the same documents.
+}
+
+/// What is said where YAML readers do not agree.
+pub const DISAGREEMENT: &str =
+    "YAML readers do not agree about its documents: write them as blocks (sops: |)";
+
+/// The EncryptedSecrets of a manifest in their order, and whether a second reader of the same text sees the same documents.
+///
+/// # Errors
+/// It is no YAML.
+pub fn judge(file: &DocumentFile) -> Result<(Vec<Judged>, bool), String> {
+    if !file.is_manifest() {
+        return Ok((Vec::new(), true));
+    }
+    let text = file.text().map_err(|problem| problem.of_its_file())?;
+    let stream = crate::yaml::all_from_str(&text)?;
+    let objects: Vec<&Value> =
+        stream.iter().flat_map(listed).filter(|object| is_encrypted_secret(object)).collect();
+    let inline = objects.iter().flat_map(|object| {
+        let documents = object.pointer("/spec/documents").and_then(Value::as_array).into_iter().flatten();
+        documents.filter_map(|document| document.get("sops")?.as_str())
+    });
     let seen = |text: &str| file.documents().iter().any(|document| document.text == text);
-    if !inline.into_iter().all(seen) {
-        found
-            .push("YAML readers do not agree about its documents: write them as blocks (sops: |)".to_owned());
+    let agreed = inline.into_iter().all(seen);
+    Ok((objects.into_iter().map(judged).collect(), agreed))
+}
+
+fn judged(object: &Value) -> Judged {
+    let text = |path| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let name = text("/metadata/name").unwrap_or_default();
+    Judged {
+        namespace: text("/metadata/namespace"),
+        target: text("/spec/target/name").unwrap_or_else(|| name.clone()),
+        name,
+        problems: of_object(object),
     }
-    found
 }
 
 /// The definition of the kind, made once.

@@ -15,6 +15,8 @@ mod duration;
 mod error;
 mod files;
 mod hardening;
+#[cfg(test)]
+mod hints_tests;
 mod invocation;
 mod known;
 mod local_keys;

@@ -6,8 +6,10 @@ mod secret;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource as _;
 use kube::api::{ObjectMeta, Patch, PatchParams};
-use kube::{Api, Resource as _};
+use kube::core::Request;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{EncryptedSecret, EncryptedSecretStatus, Reason};
@@ -89,7 +91,7 @@ pub async fn apply(
         None => context.echoes.right(&key, object.status.as_ref()),
     }
     for notice in decision.notices {
-        context.events.publish(&reference(object), &notice, "Reconcile").await;
+        context.events.publish(&reference(object), &notice, "Reconcile");
     }
     Ok(())
 }
@@ -106,7 +108,7 @@ pub async fn report(
 ) -> Result<(), ApplyError> {
     write_status(context, object, status).await?;
     let notice = Notice { warning: true, reason: trouble.reason, message: trouble.message.clone() };
-    context.events.publish(&reference(object), &notice, "Reconcile").await;
+    context.events.publish(&reference(object), &notice, "Reconcile");
     Ok(())
 }
 
@@ -117,7 +119,6 @@ async fn write_status(
 ) -> Result<(), ApplyError> {
     let key = observe::key(object);
     let what = format!("status of EncryptedSecret {}/{}", key.0, key.1);
-    let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &key.0);
     let patch = status_patch(object, &status).map_err(|e| ApplyError::Write {
         what: what.clone(),
         problem: format!("it cannot be put into words ({e})"),
@@ -125,10 +126,24 @@ async fn write_status(
     })?;
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     context.echoes.right(&key, Some(&status));
-    let stored =
-        api.patch_status(&key.1, &params, &Patch::Merge(patch)).await.map_err(|e| failed(&what, e))?;
-    context.echoes.wrote(&key, stored.metadata.resource_version.as_deref().unwrap_or_default(), status);
+    let request = Request::new(EncryptedSecret::url_path(&(), Some(&key.0)))
+        .patch_subresource("status", &key.1, &params, &Patch::Merge(patch))
+        .map_err(|e| failed(&what, kube::Error::BuildRequest(e)))?;
+    let stored: Stored = context.client.request(request).await.map_err(|e| failed(&what, e))?;
+    context.echoes.wrote(&key, &stored.metadata.resource_version, status);
     Ok(())
+}
+
+/// Of the object as it was stored nothing else is asked.
+#[derive(Deserialize)]
+struct Stored {
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    resource_version: String,
 }
 
 /// The merge patch of a status. The uid keeps it off a namesake; the version off an object that moved on, which is looked at

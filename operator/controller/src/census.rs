@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use tokio::sync::watch;
 use tokio::time::Instant;
+use touchseal_crds::Keyring;
 use touchseal_crds::keyring::{DocumentCount, GenerationDocuments, KeyringSpec};
 use touchseal_crds::names::FIELD_MANAGER;
-use touchseal_crds::{EncryptedSecret, Keyring};
 use touchseal_plan::census::Census;
 
+use crate::objects::Objects;
 use crate::places::{Kind, Places};
 use crate::{lax, words};
 
@@ -35,12 +34,9 @@ struct Known {
     says: Counted,
 }
 
-/// Runs until the term ends. `news` ticks whenever one of `objects` changed.
-pub async fn follow(
-    client: Client,
-    (places, objects): (Arc<Places>, Store<EncryptedSecret>),
-    mut news: watch::Receiver<()>,
-) {
+/// Runs until the term ends.
+pub async fn follow(client: Client, (places, objects): (Arc<Places>, Arc<Objects>)) {
+    let mut news = objects.news();
     // An object that is not known yet is not one that needs nothing.
     places.settled(Kind::EncryptedSecrets).await;
     let api: Api<Keyring> = Api::all(client.clone());
@@ -86,13 +82,9 @@ fn learn(keyring: Keyring) -> Known {
 }
 
 /// Counts once and writes what differs; whether all of it was written.
-async fn round(
-    api: &Api<Keyring>,
-    objects: &Store<EncryptedSecret>,
-    known: &mut HashMap<String, Known>,
-) -> bool {
+async fn round(api: &Api<Keyring>, objects: &Objects, known: &mut HashMap<String, Known>) -> bool {
     let mut census = Census::default();
-    objects.state().iter().for_each(|object| census.add(object));
+    objects.each().for_each(|object| census.add(&object));
     let mut all = true;
     for (name, known) in known {
         let counted = census.of(name, &known.spec);

@@ -11,6 +11,7 @@ use crate::events::Events;
 use crate::floor::Floors;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
+use crate::names::Names;
 use crate::pods::Pods;
 use crate::rollout::Rollouts;
 use crate::secrets::{Key, Secrets};
@@ -34,6 +35,8 @@ pub struct Context {
     pub templates: Templates,
     /// Where documents are opened.
     pub desk: Desk,
+    /// Names of Secrets.
+    pub names: Names,
     /// Watches on demand.
     pub watches: Arc<Watches>,
     /// Pods.

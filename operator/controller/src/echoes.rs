@@ -19,7 +19,7 @@ struct Echo {
     right: u64,
     /// Status written and not seen again yet, with the resourceVersion it was given. Without it a reconcile that runs in
     /// between would decide on an old status and write it again.
-    unseen: Option<(String, EncryptedSecretStatus)>,
+    unseen: Option<Box<(String, EncryptedSecretStatus)>>,
 }
 
 impl Echoes {
@@ -31,14 +31,15 @@ impl Echoes {
 
     /// Remembers a status that was written and stored at `resource_version`.
     pub fn wrote(&self, key: &Key, resource_version: &str, status: EncryptedSecretStatus) {
-        self.lock().entry(key.clone()).or_default().unseen = Some((resource_version.to_owned(), status));
+        self.lock().entry(key.clone()).or_default().unseen =
+            Some(Box::new((resource_version.to_owned(), status)));
     }
 
     /// The status that stands for an object read at `resource_version`, where ours has not come back yet, and the version
     /// it was stored at.
     pub fn status(&self, key: &Key, resource_version: &str) -> Option<(String, EncryptedSecretStatus)> {
         let echoes = self.lock();
-        let (stored, status) = echoes.get(key)?.unseen.as_ref()?;
+        let (stored, status) = &**echoes.get(key)?.unseen.as_ref()?;
         newer(stored, resource_version).then(|| (stored.clone(), status.clone()))
     }
 
@@ -46,7 +47,7 @@ impl Echoes {
     pub fn seen(&self, key: &Key, resource_version: &str, status: Option<&EncryptedSecretStatus>) -> bool {
         let mut echoes = self.lock();
         let Some(echo) = echoes.get_mut(key) else { return true };
-        if echo.unseen.as_ref().is_some_and(|(stored, _)| !newer(stored, resource_version)) {
+        if echo.unseen.as_ref().is_some_and(|unseen| !newer(&unseen.0, resource_version)) {
             echo.unseen = None;
         }
         echo.unseen.is_none() && echo.right != hash(status)

@@ -244,7 +244,7 @@ impl Enrolments {
             name: Some(enrolment.spec.keyring.clone()),
             ..ObjectReference::default()
         };
-        self.events.publish(&about, &Notice { reason, warning: true, message }, "Enrol").await;
+        self.events.publish(&about, &Notice { reason, warning: true, message }, "Enrol");
     }
 
     /// Writes the whole status of the very object that was judged, where it says something else; whether it was written.

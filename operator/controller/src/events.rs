@@ -1,8 +1,9 @@
 //! Events, for people: one a transition. The same one again within a few minutes is counted, not multiplied; another
-//! message is another Event.
+//! message is another Event. Nobody waits for an Event to be written: they are written one after the other, warnings first,
+//! and slower than the work they tell of where that would flood the API server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::sync::mpsc;
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_plan::Notice;
 
@@ -24,17 +26,30 @@ const MAX_NOTE: usize = 1024;
 /// Namespace of Events about objects that have none.
 const CLUSTER_WIDE: &str = "default";
 
-/// Writes Events; cheap to clone.
+/// Events that are written at once, and then so many a second.
+const BURST: u32 = 100;
+const PER_SECOND: f64 = 20.0;
+/// Most Events of a kind that wait; what comes on top of them is only logged.
+const WAITING: usize = 1_000;
+
+/// Takes Events; cheap to clone.
 #[derive(Clone)]
 pub struct Events {
-    client: Client,
-    pod: String,
-    recent: Arc<std::sync::Mutex<HashMap<Told, Recent>>>,
+    warnings: mpsc::Sender<Told>,
+    others: mpsc::Sender<Told>,
+}
+
+/// What is to be written.
+struct Told {
+    about: ObjectReference,
+    warning: bool,
+    action: &'static str,
+    same: Same,
 }
 
 /// What makes two notices the same: object, reason and note.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Told {
+#[derive(Hash)]
+struct Same {
     uid: String,
     reason: &'static str,
     note: String,
@@ -48,74 +63,128 @@ struct Recent {
 }
 
 impl Events {
-    /// Events reported by `pod`.
+    /// Events reported by `pod`; written as long as anybody has them to tell.
     pub fn new(client: Client, pod: &str) -> Events {
-        Events { client, pod: pod.to_owned(), recent: Arc::default() }
+        let ((warnings, urgent), (others, rest)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+        let writer =
+            Writer { client, pod: pod.to_owned(), recent: HashMap::new(), hashes: RandomState::new() };
+        tokio::spawn(writer.run(urgent, rest));
+        Events { warnings, others }
     }
 
-    /// Writes one; an Event that cannot be written is logged and forgotten.
-    pub async fn publish(&self, about: &ObjectReference, notice: &Notice, action: &str) {
-        let told = Told {
+    /// Has one written; an Event that cannot be is logged and forgotten.
+    pub fn publish(&self, about: &ObjectReference, notice: &Notice, action: &'static str) {
+        let same = Same {
             uid: about.uid.clone().unwrap_or_else(|| about.name.clone().unwrap_or_default()),
             reason: notice.reason.as_str(),
             note: cut(&notice.message),
         };
-        let namespace = about.namespace.as_deref().unwrap_or(CLUSTER_WIDE);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let result = match self.again(&told) {
-            Some(recent) => match count(&api, &recent).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => {
-                    self.create(&api, told, about, notice, action).await
-                }
-                other => other,
-            },
-            None => self.create(&api, told, about, notice, action).await,
-        };
-        if let Err(error) = result {
-            let problem = words::of(&error);
-            tracing::warn!(object = about.name, reason = %notice.reason, problem, "an Event could not be written");
+        let told = Told { about: about.clone(), warning: notice.warning, action, same };
+        let lane = if notice.warning { &self.warnings } else { &self.others };
+        if lane.try_send(told).is_err() {
+            tracing::debug!(object = about.name, reason = %notice.reason, "too many Events wait: this one is not written");
+        }
+    }
+}
+
+/// Writes them.
+struct Writer {
+    client: Client,
+    pod: String,
+    /// By a hash of what makes them the same: thousands are told when an operator begins.
+    recent: HashMap<u64, Recent>,
+    hashes: RandomState,
+}
+
+impl Writer {
+    async fn run(mut self, mut warnings: mpsc::Receiver<Told>, mut others: mpsc::Receiver<Told>) {
+        let mut budget = Budget::new(BURST, PER_SECOND, tokio::time::Instant::now());
+        loop {
+            let told = tokio::select! {
+                biased;
+                Some(told) = warnings.recv() => told,
+                Some(told) = others.recv() => told,
+                else => return,
+            };
+            tokio::time::sleep_until(budget.take(tokio::time::Instant::now())).await;
+            let (name, reason) = (told.about.name.clone(), told.same.reason);
+            if let Err(error) = self.write(told).await {
+                let problem = words::of(&error);
+                tracing::warn!(object = name, reason, problem, "an Event could not be written");
+            }
         }
     }
 
+    async fn write(&mut self, told: Told) -> Result<(), kube::Error> {
+        let namespace = told.about.namespace.as_deref().unwrap_or(CLUSTER_WIDE);
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Some(recent) = self.again(&told.same) {
+            match count(&api, &recent).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                other => return other,
+            }
+        }
+        self.create(&api, told).await
+    }
+
     /// The Event this repeats, if it does.
-    fn again(&self, told: &Told) -> Option<Recent> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = recent.get_mut(told).filter(|known| known.at.elapsed() < REMEMBERED)?;
+    fn again(&mut self, same: &Same) -> Option<Recent> {
+        let known = self
+            .recent
+            .get_mut(&self.hashes.hash_one(same))
+            .filter(|known| known.at.elapsed() < REMEMBERED)?;
         known.count = known.count.saturating_add(1);
         known.at = Instant::now();
         Some(known.clone())
     }
 
-    async fn create(
-        &self,
-        api: &Api<Event>,
-        told: Told,
-        about: &ObjectReference,
-        notice: &Notice,
-        action: &str,
-    ) -> Result<(), kube::Error> {
-        let now = Timestamp::now();
+    async fn create(&mut self, api: &Api<Event>, told: Told) -> Result<(), kube::Error> {
+        let Told { about, warning, action, same } = told;
+        let (now, key) = (Timestamp::now(), self.hashes.hash_one(&same));
         let object: String = about.name.iter().flat_map(|name| name.chars()).take(200).collect();
         let name = format!("{object}.{:x}", now.as_nanosecond());
         let event = Event {
             metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
             action: Some(action.to_owned()),
             event_time: Some(MicroTime(now)),
-            note: Some(told.note.clone()),
-            reason: Some(told.reason.to_owned()),
-            regarding: Some(about.clone()),
+            note: Some(same.note),
+            reason: Some(same.reason.to_owned()),
+            regarding: Some(about),
             reporting_controller: Some(FIELD_MANAGER.to_owned()),
             reporting_instance: Some(self.pod.clone()),
-            type_: Some(if notice.warning { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(if warning { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         };
         api.create(&PostParams::default(), &event).await?;
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= recent.capacity() {
-            recent.retain(|_, known| known.at.elapsed() < REMEMBERED);
+        if self.recent.len() >= self.recent.capacity() {
+            self.recent.retain(|_, known| known.at.elapsed() < REMEMBERED);
         }
-        recent.insert(told, Recent { event: name, count: 1, at: Instant::now() });
+        self.recent.insert(key, Recent { event: name, count: 1, at: Instant::now() });
         Ok(())
+    }
+}
+
+/// So many at once, and then so many a second.
+struct Budget {
+    /// When the next one would be free, were none saved up.
+    free: tokio::time::Instant,
+    gap: Duration,
+    saved: Duration,
+}
+
+impl Budget {
+    fn new(burst: u32, per_second: f64, now: tokio::time::Instant) -> Budget {
+        let gap = Duration::from_secs_f64(1.0 / per_second);
+        let saved = gap * burst.saturating_sub(1);
+        Budget { free: now.checked_sub(saved).unwrap_or(now), gap, saved }
+    }
+
+    /// When the next one may go.
+    fn take(&mut self, now: tokio::time::Instant) -> tokio::time::Instant {
+        let earliest = now.checked_sub(self.saved).unwrap_or(self.free);
+        let at = self.free.max(earliest);
+        self.free = at + self.gap;
+        at.max(now)
     }
 }
 
@@ -140,5 +209,17 @@ mod tests {
         assert_eq!(cut(&"x".repeat(3000)).len(), MAX_NOTE);
         // 'ä' takes two bytes: the cut falls between characters.
         assert_eq!(cut(&format!("x{}", "ä".repeat(1000))).len(), MAX_NOTE - 1);
+    }
+    #[test]
+    fn a_burst_goes_at_once_and_what_follows_evenly() {
+        let now = tokio::time::Instant::now();
+        let after = |millis| now + Duration::from_millis(millis);
+        let mut budget = Budget::new(3, 10.0, now);
+        let times: Vec<_> = (0..5).map(|_| budget.take(now)).collect();
+        assert_eq!(times, [now, now, now, after(100), after(200)]);
+        // What is not used is saved up to a burst.
+        let later = after(60_000);
+        let times: Vec<_> = (0..4).map(|_| budget.take(later)).collect();
+        assert_eq!(times, [later, later, later, after(60_100)]);
     }
 }

@@ -10,20 +10,19 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use touchseal_crds::incident::Remaining;
 use touchseal_crds::names::FIELD_MANAGER;
-use touchseal_crds::{EncryptedSecret, Incident, IncidentStatus};
+use touchseal_crds::{Incident, IncidentStatus};
 use touchseal_plan::LedgerEntry;
 use touchseal_plan::incident::{Followed, Outcome, Record, judge};
 
 use crate::events::Events;
 use crate::ledger::{Ledger, LedgerError};
+use crate::objects::Objects;
 use crate::places::{Kind, Places};
 use crate::secrets::{Key, newer};
 use crate::telemetry::{IncidentLabel, Metrics};
@@ -55,7 +54,7 @@ struct Known {
 }
 
 /// The EncryptedSecrets that are known, and where they are.
-type Objects = (Arc<Places>, Store<EncryptedSecret>);
+type There = (Arc<Places>, Arc<Objects>);
 
 /// Why a round has to be made again.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +72,8 @@ impl Incidents {
     }
 
     /// Runs until the process ends. `news` ticks whenever one of `objects` changed.
-    pub async fn follow(mut self, objects: Objects, mut news: watch::Receiver<()>) {
+    pub async fn follow(mut self, objects: There) {
+        let mut news = objects.1.news();
         // An object that is not known yet is not one that was deleted.
         objects.0.settled(Kind::EncryptedSecrets).await;
         let mut incidents = lists::incidents(self.client.clone()).boxed();
@@ -140,7 +140,7 @@ impl Incidents {
     }
 
     /// Judges every open incident once.
-    async fn round(&mut self, objects: &Objects) -> Result<(), RoundError> {
+    async fn round(&mut self, objects: &There) -> Result<(), RoundError> {
         let now = reconcile::now();
         let missing = self.note_ends(objects, &now).await?;
         if self.listed.is_some() || self.known.values().all(|known| is_over(&known.incident)) {
@@ -174,7 +174,7 @@ impl Incidents {
     /// What the ledger has of the EncryptedSecrets that are gone, or of which nobody knows whether they are.
     async fn note_ends(
         &mut self,
-        (places, objects): &Objects,
+        (places, objects): &There,
         now: &Time,
     ) -> Result<Vec<(Key, LedgerEntry)>, LedgerError> {
         if !self.discovered {
@@ -183,9 +183,9 @@ impl Incidents {
         }
         self.ledger
             .note_ends(
-                |(namespace, name)| {
-                    let there = objects.get(&ObjectRef::new(name).within(namespace)).is_some();
-                    (there || places.knows(Kind::EncryptedSecrets, namespace)).then_some(there)
+                |key| {
+                    let there = objects.has(key);
+                    (there || places.knows(Kind::EncryptedSecrets, &key.0)).then_some(there)
                 },
                 now,
             )
@@ -195,7 +195,7 @@ impl Incidents {
     /// What the ledger has of every EncryptedSecret that it or the cluster knows.
     async fn gather(
         &self,
-        objects: &Store<EncryptedSecret>,
+        objects: &Objects,
         missing: Vec<(Key, LedgerEntry)>,
     ) -> Result<Vec<Followed>, LedgerError> {
         let unseen = |((namespace, name), entry): (Key, LedgerEntry)| Followed {
@@ -208,7 +208,7 @@ impl Incidents {
             name,
         };
         let mut followed: Vec<Followed> = missing.into_iter().map(unseen).collect();
-        for object in objects.state() {
+        for object in objects.each() {
             let (namespace, name) = observe::key(&object);
             let entry = self.ledger.get(&namespace, &name).await?;
             let consumers = object.status.as_ref().and_then(|status| status.consumers.as_ref());
@@ -288,7 +288,7 @@ async fn settle(
         Ok(stored) => {
             if let Some(notice) = &outcome.notice {
                 let about = ObjectReference { ..incident.object_ref(&()) };
-                events.publish(&about, notice, "Close").await;
+                events.publish(&about, notice, "Close");
             }
             Ok(Settled::As(Box::new(stored)))
         }

@@ -3,20 +3,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::channel::mpsc as futures_mpsc;
 use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{Config as ControllerConfig, Controller, WatchStreamExt as _, controller};
-use kube::{Client, ResourceExt as _};
+use kube::Client;
+use kube::runtime::watcher::Event;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
 use crate::desk::Desk;
+use crate::echoes::Echoes;
 use crate::enrolments::Enrolments;
 use crate::events::Events;
 use crate::floor::Floors;
@@ -25,16 +25,18 @@ use crate::incidents::Incidents;
 use crate::keys::Keys;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
-use crate::objects::{self, Gate};
+use crate::names::Names;
+use crate::objects::Objects;
 use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
+use crate::queue::{Lane, Queue};
 use crate::rollout::Rollouts;
 use crate::scope::Scope;
 use crate::secrets::{self, Key, Secrets};
 use crate::telemetry::Metrics;
 use crate::templates::Templates;
 use crate::watches::Watches;
-use crate::{census, lists, observe, recipients, reconcile};
+use crate::{census, lists, recipients, reconcile};
 
 /// What outlives a term.
 pub struct Lead {
@@ -95,7 +97,8 @@ impl Lead {
         let secrets = Arc::new(Secrets::new());
         let places = Places::new(self.scope.clone());
         let events = Events::new(client.clone(), &self.pod);
-        let (objects, objects_changed) = (reflector::store(), watch::channel(()));
+        let echoes = Arc::<Echoes>::default();
+        let objects = Arc::new(Objects::new(Arc::clone(&echoes)));
         let rollouts = Rollouts::new(client.clone(), events.clone(), wake.clone());
         // A ledger of this term: what an earlier one had read is not believed.
         let ledger = Ledger::new(client, &self.namespace);
@@ -110,9 +113,9 @@ impl Lead {
             Arc::clone(&self.metrics),
         );
         let enrolments = enrolments.follow(self.keys_ticks.clone());
-        let known = (Arc::clone(&places), objects.0.clone());
-        let census = census::follow(client.clone(), known.clone(), objects_changed.1.clone());
-        let incidents = incidents.follow(known, objects_changed.1);
+        let known = (Arc::clone(&places), Arc::clone(&objects));
+        let census = census::follow(client.clone(), known.clone());
+        let incidents = incidents.follow(known);
         let context = Arc::new(Context {
             client: client.clone(),
             keys: Arc::clone(&self.keys),
@@ -121,16 +124,17 @@ impl Lead {
             floor: Arc::clone(&floor),
             templates: Templates::default(),
             desk: Desk::default(),
+            names: Names::new(client.clone()),
             watches: Arc::clone(watches),
             pods: Arc::clone(pods),
             rollouts: Arc::clone(&rollouts),
             mount_refresh: self.mount_refresh,
             events,
             metrics: Arc::clone(&self.metrics),
-            echoes: Arc::default(),
+            echoes,
             failures: Mutex::new(HashMap::new()),
         });
-        let count = count(Arc::clone(&self.metrics), Arc::clone(&places), objects.0.clone());
+        let count = count(Arc::clone(&self.metrics), Arc::clone(&places), Arc::clone(&objects));
         let told = {
             let client = client.clone();
             places::follow(&places, Kind::Secrets, move |within| lists::our_secrets(client.clone(), within))
@@ -142,8 +146,7 @@ impl Lead {
             // ours (`places`).
             self.known.is_set().await;
             floor.known().await;
-            let objects = (objects, objects_changed.0);
-            control(context, &places, objects, self.concurrency, (wake, woken), ticks).await;
+            control(context, &places, &objects, self.concurrency, woken, ticks).await;
         };
         let keys = (Arc::clone(&self.keys), self.keys_ticks.clone());
         tokio::select! {
@@ -163,75 +166,96 @@ impl Lead {
 }
 
 /// Has metrics count the objects, once they are complete.
-async fn count(metrics: Arc<Metrics>, places: Arc<Places>, objects: Store<EncryptedSecret>) {
+async fn count(metrics: Arc<Metrics>, places: Arc<Places>, objects: Arc<Objects>) {
     places.settled(Kind::EncryptedSecrets).await;
     metrics.documents.follow(objects);
     std::future::pending().await
 }
 
-type Wake =
-    (mpsc::UnboundedSender<ObjectRef<EncryptedSecret>>, mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>);
-
-/// EncryptedSecrets as the watch brings them, and who is told that one changed.
-type Objects = ((Store<EncryptedSecret>, Writer<EncryptedSecret>), watch::Sender<()>);
+type Wake = (mpsc::UnboundedSender<Key>, mpsc::UnboundedReceiver<Key>);
 
 /// Reconciles EncryptedSecrets whenever something they depend on changes.
 async fn control(
     context: Arc<Context>,
     places: &Arc<Places>,
-    ((reader, mut writer), news): Objects,
+    objects: &Objects,
     concurrency: u16,
-    (wake, woken): Wake,
+    mut woken: mpsc::UnboundedReceiver<Key>,
     ticks: impl Stream<Item = ()> + Send + 'static,
 ) {
-    if places.scope().is_limited() {
-        // Whoever needs all of them waits for the places, not for the store.
-        [Event::Init, Event::InitDone].iter().for_each(|event| writer.apply_watcher_event(event));
-    }
-    let mut gate = Gate::new(Arc::clone(&context.echoes), wake);
-    let [changed, asked, all] = [(); 3].map(|()| context.metrics.reconciles.clone());
-    let all_known = reader.clone();
     let client = context.client.clone();
-    let told = places::follow(places, Kind::EncryptedSecrets, move |within| {
+    let mut told = std::pin::pin!(places::follow(places, Kind::EncryptedSecrets, move |within| {
         lists::encrypted_secrets(client.clone(), within)
-    });
-    let objects = objects::as_one(told, reader.clone())
-        .map(Ok::<_, watcher::Error>)
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .filter_map(move |event| {
-            news.send_replace(());
-            std::future::ready(
-                event
-                    .map(|event| gate.pass(event))
-                    .transpose()
-                    .map(|passed| passed.inspect(|object| changed.wait(&observe::key(object)))),
-            )
-        });
-    let clear_up = Arc::clone(&context);
-    Controller::for_stream(objects, reader)
-        .with_config(ControllerConfig::default().concurrency(concurrency))
-        .reconcile_on(stream_of(woken).inspect(move |object| {
-            asked.wait(&(object.namespace.clone().unwrap_or_default(), object.name.clone()));
-        }))
-        .reconcile_all_on(ticks.inspect(move |()| {
-            all_known.state().iter().for_each(|object| all.wait(&observe::key(object)));
-        }))
-        .run(reconcile::reconcile, reconcile::on_error, context)
-        .for_each(|result| {
-            if let Err(controller::Error::ObjectNotFound(gone)) = result {
-                clear_up.forget(&(gone.namespace.clone().unwrap_or_default(), gone.name.clone()));
+    }));
+    let mut ticks = std::pin::pin!(ticks);
+    let mut queue = Queue::default();
+    let mut running = Running::default();
+    loop {
+        while running.len() < usize::from(concurrency)
+            && let Some(key) = queue.next()
+        {
+            match objects.get(&key) {
+                Some(object) => running.start(key, object, &context),
+                None => {
+                    context.forget(&key);
+                    queue.done(&key, None, Instant::now());
+                }
             }
-            std::future::ready(())
-        })
-        .await;
+        }
+        let due = queue.next_due();
+        let mut ask = |key: Key, lane| {
+            context.metrics.reconciles.wait(&key);
+            queue.add(key, lane);
+        };
+        tokio::select! {
+            Some((key, again)) = running.next(&context) => queue.done(&key, again, Instant::now()),
+            Some(told) = told.next() => objects.take(told).into_iter().for_each(|(key, lane)| ask(key, lane)),
+            Some(key) = woken.recv() => ask(key, Lane::Changed),
+            Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed)),
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                queue.wake(Instant::now());
+            }
+        }
+    }
+}
+
+/// The reconciles that are going on, each a task. All of them end with it.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<Option<Duration>>,
+    keys: HashMap<tokio::task::Id, Key>,
+}
+
+impl Running {
+    fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn start(&mut self, key: Key, object: EncryptedSecret, context: &Arc<Context>) {
+        let task = self.tasks.spawn(reconcile::reconcile(object, Arc::clone(context)));
+        self.keys.insert(task.id(), key);
+    }
+
+    /// The next one that ends, and when it is to be looked at again. None while none is going on.
+    async fn next(&mut self, context: &Context) -> Option<(Key, Option<Duration>)> {
+        loop {
+            let (id, again) = match self.tasks.join_next_with_id().await? {
+                Ok((id, again)) => (id, Some(again)),
+                Err(fell) => (fell.id(), None),
+            };
+            if let Some(key) = self.keys.remove(&id) {
+                let again = again.unwrap_or_else(|| Some(reconcile::later(&key, context)));
+                return Some((key, again));
+            }
+        }
+    }
 }
 
 /// Follows the Secrets of ours and wakes the EncryptedSecret of each that changed under somebody else's hand.
 async fn follow_secrets(
     told: impl Stream<Item = Told<Secret>> + Send,
     secrets: Arc<Secrets>,
-    wake: mpsc::UnboundedSender<ObjectRef<EncryptedSecret>>,
+    wake: mpsc::UnboundedSender<Key>,
 ) {
     let mut told = std::pin::pin!(told);
     // Places listed before: in a first list everything is news, and nobody has decided anything yet.
@@ -240,7 +264,7 @@ async fn follow_secrets(
     // Whoever the Secret said it came from, before and now: a Secret that changes hands concerns both.
     let wake_sources = |(namespace, _): Key, sources: [Option<String>; 2]| {
         for source in sources.into_iter().flatten().collect::<HashSet<_>>() {
-            let _ = wake.send(ObjectRef::new(&source).within(&namespace));
+            let _ = wake.send((namespace.clone(), source));
         }
     };
     while let Some(Told { place, event }) = told.next().await {
@@ -279,12 +303,6 @@ async fn follow_secrets(
 
 fn source(secret: &Secret) -> Option<String> {
     secrets::source(&secret.metadata).map(str::to_owned)
-}
-
-fn stream_of(
-    mut receiver: mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>,
-) -> impl Stream<Item = ObjectRef<EncryptedSecret>> {
-    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx))
 }
 
 /// One item whenever something changed that every object depends on.

@@ -12,6 +12,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
@@ -232,7 +235,8 @@ fn id(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
-type Entries = BTreeMap<String, LedgerEntry>;
+/// Each as it is stored, checked to be an entry: as structures they would take five times as much memory.
+type Entries = BTreeMap<String, Box<RawValue>>;
 
 struct Shard {
     api: Api<ConfigMap>,
@@ -256,7 +260,7 @@ impl Shard {
             for request in batch.drain(..) {
                 match request {
                     Request::Get { id, answer, .. } => {
-                        let _ = answer.send(Ok(self.entry(&id).cloned()));
+                        let _ = answer.send(self.entry(&id));
                     }
                     Request::List(answer) => {
                         let _ = answer.send(Ok(self.ids()));
@@ -268,13 +272,21 @@ impl Shard {
         }
     }
 
-    fn entry(&self, id: &str) -> Option<&LedgerEntry> {
-        self.loaded.as_ref()?.0.get(id)
+    fn entry(&self, id: &str) -> Result<Option<LedgerEntry>, LedgerError> {
+        let stored = self.loaded.as_ref().and_then(|(entries, _)| entries.get(id));
+        stored.map(|entry| read(entry)).transpose().map_err(|_| self.corrupt())
     }
 
     fn ids(&self) -> Vec<(String, bool)> {
+        #[derive(Deserialize)]
+        struct End {
+            ended: Option<IgnoredAny>,
+        }
         let entries = self.loaded.iter().flat_map(|(entries, _)| entries);
-        entries.map(|(id, entry)| (id.clone(), entry.ended.is_some())).collect()
+        let ended = |entry: &RawValue| {
+            serde_json::from_str(entry.get()).is_ok_and(|End { ended }: End| ended.is_some())
+        };
+        entries.map(|(id, entry)| (id.clone(), ended(entry))).collect()
     }
 
     async fn load(&mut self) -> Result<(), LedgerError> {
@@ -286,8 +298,9 @@ impl Shard {
             None => (Entries::new(), None),
             Some(map) => {
                 let text = map.data.as_ref().and_then(|d| d.get(ENTRIES)).map_or("{}", String::as_str);
-                let entries = serde_json::from_str(text)
-                    .map_err(|_| LedgerError::Corrupt { name: self.name.clone() })?;
+                let entries: Entries = serde_json::from_str(text).map_err(|_| self.corrupt())?;
+                let all = entries.values().try_for_each(|entry| read(entry).map(drop));
+                all.map_err(|_| self.corrupt())?;
                 (entries, map.metadata.resource_version)
             }
         });
@@ -299,9 +312,9 @@ impl Shard {
         let mut changes: HashMap<String, LedgerEntry> = HashMap::new();
         let mut accepted = Vec::new();
         for commit in commits {
-            let stands = changes.get(&commit.id).or_else(|| self.entry(&commit.id));
             let Commit { id, before, after, answer } = commit;
-            if stands == before.as_ref() {
+            let stands = changes.get(&id).cloned().map_or_else(|| self.entry(&id), |entry| Ok(Some(entry)));
+            if stands.is_ok_and(|stands| stands == before) {
                 changes.insert(id, after);
                 accepted.push(answer);
             } else {
@@ -321,9 +334,15 @@ impl Shard {
     }
 
     async fn write(&mut self, changes: HashMap<String, LedgerEntry>) -> Result<(), LedgerError> {
+        let corrupt = self.corrupt();
         let Some((entries, version)) = &mut self.loaded else { return Err(LedgerError::Stale) };
-        entries.extend(changes);
-        let text = text(entries).map_err(|_| LedgerError::Corrupt { name: self.name.clone() })?;
+        let changes = changes.into_iter().map(|(id, entry)| Ok((id, stored(&entry)?)));
+        let changes: Result<Vec<_>, serde_json::Error> = changes.collect();
+        let text = changes.and_then(|changes| {
+            entries.extend(changes);
+            text(entries)
+        });
+        let text = text.map_err(|_| corrupt)?;
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -349,9 +368,21 @@ impl Shard {
         }
     }
 
+    fn corrupt(&self) -> LedgerError {
+        LedgerError::Corrupt { name: self.name.clone() }
+    }
+
     fn api_error(&self, error: &kube::Error) -> LedgerError {
         LedgerError::Api { name: self.name.clone(), problem: words::of(error) }
     }
+}
+
+fn read(entry: &RawValue) -> Result<LedgerEntry, serde_json::Error> {
+    serde_json::from_str(entry.get())
+}
+
+fn stored(entry: &LedgerEntry) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(entry)
 }
 
 /// The entries as they are stored. Where they have no room they all forget what is oldest: numbers must be given out, and
@@ -362,7 +393,11 @@ fn text(entries: &mut Entries) -> Result<String, serde_json::Error> {
         if text.len() <= ROOM {
             break;
         }
-        entries.values_mut().for_each(|entry| entry.shrink(step));
+        for entry in entries.values_mut() {
+            let mut smaller = read(entry)?;
+            smaller.shrink(step);
+            *entry = stored(&smaller)?;
+        }
         text = serde_json::to_string(entries)?;
     }
     Ok(text)
@@ -397,15 +432,18 @@ mod tests {
         entry.history =
             (0..10).map(|n| touchseal_plan::generation::Past { number: 9 - n, ..newest.clone() }).collect();
         let entries = |count: usize| -> Entries {
-            (0..count).map(|number| (format!("apps/app-{number}"), entry.clone())).collect()
+            (0..count).map(|number| (format!("apps/app-{number}"), super::stored(&entry).unwrap())).collect()
         };
         let mut few = entries(1000);
+        let read =
+            |entries: &Entries| -> Vec<_> { entries.values().map(|e| super::read(e).unwrap()).collect() };
         assert!(text(&mut few).unwrap().len() <= ROOM);
-        assert_eq!(few, entries(1000), "nothing is forgotten while there is room");
+        assert_eq!(read(&few), read(&entries(1000)), "nothing is forgotten while there is room");
         let mut many = entries(3000);
         let stored = text(&mut many).unwrap();
         assert!(stored.len() <= ROOM, "{}", stored.len());
-        assert_eq!(serde_json::from_str::<Entries>(&stored).unwrap(), many, "what is held is what is stored");
-        assert!(many.values().all(|entry| entry.generation == 9 && entry.history[0].number == 9));
+        let again = serde_json::from_str::<Entries>(&stored).unwrap();
+        assert_eq!(read(&again), read(&many), "what is held is what is stored");
+        assert!(read(&many).iter().all(|entry| entry.generation == 9 && entry.history[0].number == 9));
     }
 }

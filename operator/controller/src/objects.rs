@@ -1,105 +1,165 @@
-//! The EncryptedSecrets as the watch brings them: which changes are worth a reconcile.
+//! The EncryptedSecrets as the watch brings them, packed, and which changes are worth a reconcile.
 //!
 //! A change of the spec, of the annotation that asks for a reconcile, a removal, and a status that somebody else changed
 //! or lost. Our own status writes never are, nor other people's labels.
+//!
+//! Thousands of objects lie here while nothing happens to them, so each is kept as its JSON, without the text of its
+//! documents, which lies beside it: a third of what it takes as a structure of many small parts.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::{Stream, StreamExt as _, stream};
 use kube::ResourceExt as _;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use touchseal_crds::EncryptedSecret;
 use touchseal_crds::names::RECONCILE_ANNOTATION;
 
 use crate::echoes::Echoes;
 use crate::observe;
 use crate::places::Told;
+use crate::queue::Lane;
 use crate::secrets::{self, Key};
 
-/// What the watches of several namespaces tell, as if one told it. Lists come without their beginnings and ends, for those
-/// would have the `store` forget what is in the other namespaces; what a list lacks is told to be gone.
-pub fn as_one(
-    told: impl Stream<Item = Told<EncryptedSecret>> + Send,
-    store: Store<EncryptedSecret>,
-) -> impl Stream<Item = Event<EncryptedSecret>> + Send {
-    let mut listed = HashSet::new();
-    told.flat_map(move |Told { place, event }| {
-        let events = match (place, event) {
-            (Some(_), Event::Init) => {
-                listed.clear();
-                Vec::new()
-            }
-            (Some(_), Event::InitApply(object)) => {
-                listed.insert(observe::key(&object));
-                vec![Event::Apply(object)]
-            }
-            (Some(place), Event::InitDone) => {
-                let lost = |object: &EncryptedSecret| {
-                    let key = observe::key(object);
-                    secrets::is_within(&key, Some(&place)) && !listed.contains(&key)
-                };
-                let lost = store.state().into_iter().filter(|object| lost(object));
-                lost.map(|object| Event::Delete(EncryptedSecret::clone(&object))).collect()
-            }
-            (_, event) => vec![event],
-        };
-        stream::iter(events)
-    })
+/// What `kubectl apply` leaves on an object: all of it once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Every EncryptedSecret of the places that are watched.
+pub struct Objects {
+    echoes: Arc<Echoes>,
+    state: Mutex<State>,
+    news: watch::Sender<()>,
 }
 
-/// Remembers what each object looked like.
-pub struct Gate {
-    echoes: Arc<Echoes>,
-    wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
-    seen: HashMap<Key, u64>,
+#[derive(Default)]
+struct State {
+    known: HashMap<Key, Arc<Packed>>,
+    /// What the list that is coming in has held so far. No two come in at once (`places`).
     listed: HashSet<Key>,
 }
 
-impl Gate {
-    /// Nothing seen yet. `wake` receives objects that went away while the watch was down.
-    pub fn new(echoes: Arc<Echoes>, wake: UnboundedSender<ObjectRef<EncryptedSecret>>) -> Gate {
-        Gate { echoes, wake, seen: HashMap::new(), listed: HashSet::new() }
+/// One of them.
+struct Packed {
+    /// Hash of what makes a change worth a reconcile.
+    matters: u64,
+    /// The object in JSON, without the text of its documents.
+    object: Box<[u8]>,
+    texts: Box<[Option<Box<str>>]>,
+}
+
+impl Objects {
+    /// None yet.
+    pub fn new(echoes: Arc<Echoes>) -> Objects {
+        Objects { echoes, state: Mutex::default(), news: watch::Sender::new(()) }
     }
 
-    /// The object to reconcile, if this event asks for it. A removal does: its reconcile finds nothing and clears up.
-    pub fn pass(&mut self, event: Event<EncryptedSecret>) -> Option<EncryptedSecret> {
-        match event {
+    /// Ticks whenever one changed.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// One of them.
+    pub fn get(&self, key: &Key) -> Option<EncryptedSecret> {
+        let packed = Arc::clone(self.lock().known.get(key)?);
+        packed.unpack(true)
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, key: &Key) -> bool {
+        self.lock().known.contains_key(key)
+    }
+
+    /// The names of all.
+    pub fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.lock().known.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// All of them, one after the other, without the text of their documents.
+    pub fn each(&self) -> impl Iterator<Item = EncryptedSecret> + use<> {
+        let all: Vec<Arc<Packed>> = self.lock().known.values().cloned().collect();
+        all.into_iter().filter_map(|packed| packed.unpack(false))
+    }
+
+    /// Takes in what a watch tells. Gives the objects to reconcile: a removed one is, too, and then not found.
+    pub fn take(&self, told: Told<EncryptedSecret>) -> Vec<(Key, Lane)> {
+        let Told { place, event } = told;
+        let asked = match event {
             Event::Init => {
-                self.listed.clear();
-                None
+                self.lock().listed.clear();
+                return Vec::new();
             }
             Event::InitApply(object) => {
-                self.listed.insert(observe::key(&object));
-                self.changed(&object).then_some(object)
+                self.lock().listed.insert(observe::key(&object));
+                self.keep(object).map(|key| (key, Lane::Listed)).into_iter().collect()
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                let lost: Vec<Key> = self.seen.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-                for key in lost {
-                    self.seen.remove(&key);
-                    // The receiver lives as long as the controller runs.
-                    let _ = self.wake.send(ObjectRef::new(&key.1).within(&key.0));
-                }
-                None
+                self.lost(place.as_deref()).into_iter().map(|key| (key, Lane::Changed)).collect()
             }
-            Event::Apply(object) => self.changed(&object).then_some(object),
+            Event::Apply(object) => self.keep(object).map(|key| (key, Lane::Changed)).into_iter().collect(),
             Event::Delete(object) => {
-                self.seen.remove(&observe::key(&object));
-                Some(object)
+                let key = observe::key(&object);
+                self.lock().known.remove(&key);
+                vec![(key, Lane::Changed)]
             }
-        }
+        };
+        self.news.send_replace(());
+        asked
     }
 
-    fn changed(&mut self, object: &EncryptedSecret) -> bool {
-        let key = observe::key(object);
+    /// Its key, if it is worth a reconcile.
+    fn keep(&self, object: EncryptedSecret) -> Option<Key> {
+        let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         let status_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let now = what_matters(object);
-        self.seen.insert(key, now) != Some(now) || status_changed
+        let packed = match Packed::pack(object) {
+            Ok(packed) => packed,
+            Err(error) => {
+                tracing::error!(object = format!("{}/{}", key.0, key.1), %error, "an EncryptedSecret cannot be kept");
+                return None;
+            }
+        };
+        let matters = packed.matters;
+        let before = self.lock().known.insert(key.clone(), Arc::new(packed));
+        (before.map(|before| before.matters) != Some(matters) || status_changed).then_some(key)
+    }
+
+    /// Forgets what a complete list of a place lacks.
+    fn lost(&self, place: Option<&str>) -> Vec<Key> {
+        let mut state = self.lock();
+        let listed = std::mem::take(&mut state.listed);
+        let lost = state.known.keys().filter(|key| secrets::is_within(key, place) && !listed.contains(*key));
+        let lost: Vec<Key> = lost.cloned().collect();
+        lost.iter().for_each(|key| drop(state.known.remove(key)));
+        lost
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Packed {
+    fn pack(mut object: EncryptedSecret) -> Result<Packed, serde_json::Error> {
+        let matters = what_matters(&object);
+        object.metadata.managed_fields = None;
+        object.annotations_mut().remove(LAST_APPLIED);
+        let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
+        let texts = texts.collect();
+        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts })
+    }
+
+    fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
+        // What was written here is read here.
+        let mut object: EncryptedSecret = serde_json::from_slice(&self.object).ok()?;
+        if with_texts {
+            for (document, text) in object.spec.documents.iter_mut().zip(&self.texts) {
+                document.sops = text.as_deref().map(str::to_owned);
+            }
+        }
+        Some(object)
     }
 }
 
@@ -114,7 +174,6 @@ fn what_matters(object: &EncryptedSecret) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc;
     use touchseal_crds::{EncryptedSecretSpec, EncryptedSecretStatus};
 
     use super::*;
@@ -136,15 +195,50 @@ mod tests {
         object
     }
 
-    fn gate() -> (Gate, Arc<Echoes>, mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>) {
-        let (wake, woken) = mpsc::unbounded_channel();
+    fn objects() -> (Objects, Arc<Echoes>) {
         let echoes = Arc::<Echoes>::default();
-        (Gate::new(Arc::clone(&echoes), wake), echoes, woken)
+        (Objects::new(Arc::clone(&echoes)), echoes)
     }
 
-    #[tokio::test]
-    async fn a_list_of_one_namespace_leaves_what_is_in_others_alone() {
-        let (store, mut writer) = kube::runtime::reflector::store();
+    fn tell(objects: &Objects, event: Event<EncryptedSecret>) -> Vec<(Key, Lane)> {
+        objects.take(Told { place: None, event })
+    }
+
+    fn key(namespace: &str, name: &str) -> Key {
+        (namespace.to_owned(), name.to_owned())
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_was() {
+        let (objects, _) = objects();
+        let full: EncryptedSecret = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "app", "namespace": "apps", "uid": "u", "resourceVersion": "7", "generation": 3,
+                "labels": { "a": "b" }, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": { LAST_APPLIED: "all of it", "mine": "x" },
+                "managedFields": [{ "manager": "kubectl" }] },
+            "spec": { "documents": [{ "name": "a.yaml", "sops": "one" }, { "configMapKeyRef": { "name": "m", "key": "k" } }, { "sops": "three" }],
+                "rotation": { "maxAge": "90d" } },
+            "status": { "secretGeneration": 4, "keys": [{ "name": "k", "since": "2026-01-01T00:00:00Z" }] },
+        }))
+        .unwrap();
+        assert_eq!(tell(&objects, Event::Apply(full.clone())), [(key("apps", "app"), Lane::Changed)]);
+        let mut expected = full;
+        expected.metadata.managed_fields = None;
+        expected.annotations_mut().remove(LAST_APPLIED);
+        let json = |object: &EncryptedSecret| serde_json::to_value(object).unwrap();
+        assert_eq!(json(&objects.get(&key("apps", "app")).unwrap()), json(&expected));
+        // Whoever looks at all of them looks at no documents.
+        expected.spec.documents.iter_mut().for_each(|document| document.sops = None);
+        let each: Vec<_> = objects.each().map(|object| json(&object)).collect();
+        assert_eq!(each, [json(&expected)]);
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_leaves_what_is_in_others_alone() {
+        let (objects, echoes) = objects();
+        for (namespace, name) in [("a", "stays"), ("a", "goes"), ("a", "comes"), ("b", "other")] {
+            echoes.right(&key(namespace, name), None);
+        }
         let of = |namespace: &str, name: &str| {
             let mut object = EncryptedSecret::new(name, EncryptedSecretSpec::default());
             object.metadata.namespace = Some(namespace.to_owned());
@@ -165,30 +259,27 @@ mod tests {
             ("a", Event::InitApply(of("a", "comes"))),
             ("a", Event::InitDone),
         ];
-        let told = told.map(|(place, event)| Told { place: Some(place.to_owned()), event });
-        let mut events = std::pin::pin!(as_one(stream::iter(told), store.clone()));
-        let mut gone = Vec::new();
-        while let Some(event) = events.next().await {
-            writer.apply_watcher_event(&event);
-            if let Event::Delete(object) = &event {
-                gone.push(observe::key(object));
-            }
-            assert!(!matches!(event, Event::Init | Event::InitApply(_) | Event::InitDone));
-        }
-        let mut left: Vec<Key> = store.state().iter().map(|object| observe::key(object)).collect();
-        left.sort();
-        let key = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
-        assert_eq!(left, [key("a", "comes"), key("a", "stays"), key("b", "other")]);
-        assert_eq!(gone, [key("a", "goes")]);
+        let told = told.map(|(place, event)| objects.take(Told { place: Some(place.to_owned()), event }));
+        let asked: Vec<_> = told.into_iter().flatten().collect();
+        let expected = [
+            (key("a", "stays"), Lane::Listed),
+            (key("a", "goes"), Lane::Listed),
+            (key("a", "comes"), Lane::Changed),
+            (key("b", "other"), Lane::Listed),
+            (key("a", "goes"), Lane::Changed),
+        ];
+        assert_eq!(asked, expected, "what did not change is not looked at again, and what is gone is");
+        assert_eq!(objects.keys(), [key("a", "comes"), key("a", "stays"), key("b", "other")]);
     }
 
     #[test]
     fn our_own_status_writes_never_retrigger() {
-        let (mut gate, echoes, _woken) = gate();
-        assert!(gate.pass(Event::Apply(object("1", 1))).is_some());
+        let (objects, echoes) = objects();
+        assert_eq!(tell(&objects, Event::Apply(object("1", 1))).len(), 1);
         let written = with_status(object("2", 1), 1);
         echoes.right(&observe::key(&written), written.status.as_ref());
-        assert!(gate.pass(Event::Apply(written)).is_none());
+        assert!(tell(&objects, Event::Apply(written)).is_empty());
+        assert_eq!(objects.get(&key("apps", "app")).unwrap().metadata.resource_version.as_deref(), Some("2"));
     }
 
     #[test]
@@ -208,39 +299,37 @@ mod tests {
             ("status lost", |o| o.status = None),
         ];
         for (what, change) in cases {
-            let (mut gate, echoes, _woken) = gate();
+            let (objects, echoes) = objects();
             let before = with_status(object("1", 1), 1);
-            gate.pass(Event::Apply(before.clone()));
+            tell(&objects, Event::Apply(before.clone()));
             echoes.right(&observe::key(&before), before.status.as_ref());
             let mut after = before;
             after.metadata.resource_version = Some("2".to_owned());
             change(&mut after);
-            assert!(gate.pass(Event::Apply(after)).is_some(), "{what}");
+            assert_eq!(tell(&objects, Event::Apply(after)).len(), 1, "{what}");
         }
     }
 
     #[test]
     fn other_peoples_labels_do_not_pass() {
-        let (mut gate, echoes, _woken) = gate();
+        let (objects, echoes) = objects();
         let before = with_status(object("1", 1), 1);
-        gate.pass(Event::Apply(before.clone()));
+        tell(&objects, Event::Apply(before.clone()));
         echoes.right(&observe::key(&before), before.status.as_ref());
         let mut after = before;
         after.metadata.resource_version = Some("2".to_owned());
         after.labels_mut().insert("team".to_owned(), "a".to_owned());
-        assert!(gate.pass(Event::Apply(after)).is_none());
+        assert!(tell(&objects, Event::Apply(after)).is_empty());
     }
 
     #[test]
     fn a_removal_is_told_also_when_it_happened_while_the_watch_was_down() {
-        let (mut gate, _echoes, mut woken) = gate();
-        gate.pass(Event::Apply(object("1", 1)));
-        assert!(gate.pass(Event::Delete(object("2", 1))).is_some());
-        gate.pass(Event::Apply(object("3", 1)));
-        for event in [Event::Init, Event::InitDone] {
-            assert!(gate.pass(event).is_none());
-        }
-        assert_eq!(woken.try_recv().unwrap().name, "app");
-        assert!(gate.seen.is_empty());
+        let (objects, _) = objects();
+        tell(&objects, Event::Apply(object("1", 1)));
+        assert_eq!(tell(&objects, Event::Delete(object("2", 1))).len(), 1);
+        tell(&objects, Event::Apply(object("3", 1)));
+        assert!(tell(&objects, Event::Init).is_empty());
+        assert_eq!(tell(&objects, Event::InitDone), [(key("apps", "app"), Lane::Changed)]);
+        assert!(!objects.has(&key("apps", "app")));
     }
 }

@@ -16,6 +16,7 @@ use crate::beside::{self, Beside};
 use crate::context::Context;
 use crate::desk::Fell;
 use crate::ledger::LedgerError;
+use crate::names::Look;
 use crate::open::Given;
 use crate::pods::Seen;
 use crate::secrets::Key;
@@ -24,7 +25,7 @@ use crate::{open, sources, words};
 /// What was gathered, plaintext apart.
 pub struct Gathered {
     /// The object, with our own newest status.
-    pub object: EncryptedSecret,
+    pub object: Arc<EncryptedSecret>,
     /// Digest of the ciphertext.
     pub source: Option<String>,
     /// What became of the documents.
@@ -75,14 +76,14 @@ pub enum ObserveError {
 ///
 /// # Errors
 /// A read failed; nothing was changed, the reconcile is tried again.
-pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result<Gathered, ObserveError> {
-    let mut object = EncryptedSecret::clone(stored);
+pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<Gathered, ObserveError> {
     let key = key(&object);
     let version = object.metadata.resource_version.as_deref().unwrap_or_default();
     if let Some((version, status)) = context.echoes.status(&key, version) {
         object.status = Some(status);
         object.metadata.resource_version = Some(version);
     }
+    let object = Arc::new(object);
     let references = object.spec.documents.iter().filter_map(|d| d.config_map_key_ref.as_ref());
     let alias = (deliver::delivery(&object) == Delivery::Immutable).then(|| deliver::alias_name(&object));
     let maps = references.map(|reference| reference.name.clone()).chain(alias);
@@ -109,18 +110,18 @@ pub async fn observe(context: &Context, stored: &Arc<EncryptedSecret>) -> Result
         Ok(found) => {
             let size = found.iter().map(|source| source.bytes.len()).sum();
             let keys = Arc::clone(&keys);
-            let (stored, secrets) = (Arc::clone(stored), Arc::clone(&context.secrets));
+            let (object, secrets) = (Arc::clone(&object), Arc::clone(&context.secrets));
             let (ledger, name) = (ledger.clone(), key.1.clone());
             let work = move || {
                 let (opened, content) = open::open(Given {
-                    spec: &stored.spec,
+                    spec: &object.spec,
                     sources: &found,
                     keys: &keys,
                     ledger: ledger.as_ref(),
                     name: &name,
                     fingerprinter: secrets.fingerprinter(),
                 });
-                (Some(sources::digest(&stored.spec, &found)), opened, content)
+                (Some(sources::digest(&object.spec, &found)), opened, content)
             };
             context.desk.work(size, work).await.unwrap_or_else(|Fell| (None, open::unreadable(), None))
         }
@@ -210,6 +211,10 @@ pub async fn look_at_secret(context: &Context, name: &str, key: &Key) -> Result<
         && ours.source.as_ref() == Some(&key.1)
     {
         return Ok(SecretSeen::Ours(ours));
+    }
+    let (look, _turn) = context.names.look(&key.0, name).await;
+    if look == Look::Absent {
+        return Ok(SecretSeen::Absent);
     }
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.0);
     let found = api.get_opt(name).await.map_err(|error| ObserveError::Read {

@@ -15,14 +15,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::Rng as _;
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use touchseal_crds::EncryptedSecret;
 use touchseal_plan::consumers::Consumer;
 
 use crate::secrets::Key;
@@ -53,7 +51,7 @@ pub enum Seen {
 /// Which pods there are.
 pub struct Pods {
     client: Client,
-    wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
+    wake: UnboundedSender<Key>,
     state: Mutex<State>,
     /// Something is waiting to be woken.
     gathered: Notify,
@@ -104,7 +102,7 @@ impl Pods {
     /// asked for.
     pub fn new(
         client: Client,
-        wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
+        wake: UnboundedSender<Key>,
         interrupted: Gauge<i64, AtomicI64>,
         limited: bool,
     ) -> Arc<Pods> {
@@ -344,7 +342,7 @@ impl Pods {
             let concerned = std::mem::take(&mut self.lock().concerned);
             for (namespace, name) in concerned {
                 // The receiver lives as long as the controller runs.
-                let _ = self.wake.send(ObjectRef::new(&name).within(&namespace));
+                let _ = self.wake.send((namespace, name));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 use rand::Rng as _;
 use touchseal_crds::EncryptedSecret;
 use touchseal_plan::{Observed, decide};
@@ -54,44 +53,57 @@ impl ReconcileError {
 }
 
 /// Brings one EncryptedSecret's Secret and status up to date. What is logged meanwhile bears the object, the generation of
-/// its spec and a number of this reconcile.
-///
-/// # Errors
-/// A read or write failed; it is tried again by [`on_error`].
-pub async fn reconcile(
-    object: Arc<EncryptedSecret>,
-    context: Arc<Context>,
-) -> Result<Action, ReconcileError> {
+/// its spec and a number of this reconcile. Gives when it is to be looked at again whatever changes: what failed is, and
+/// what time alone brings.
+pub async fn reconcile(object: EncryptedSecret, context: Arc<Context>) -> Option<Duration> {
     let key = observe::key(&object);
     let _turn = context.metrics.reconciles.begin(&key);
     let (name, id) = (format!("{}/{}", key.0, key.1), format!("{:016x}", rand::random::<u64>()));
     let generation = object.metadata.generation.unwrap_or_default();
     let span = tracing::info_span!("reconcile", object = name, generation, reconcile_id = id);
     let work = async {
-        let done = bring_up_to_date(&object, &context).await;
-        if let Err(error) = &done {
-            told(&key, error, &context);
+        match bring_up_to_date(object, &context).await {
+            Ok(again) => again,
+            Err(error) => Some(failed(&key, &error, &context)),
         }
-        done
     };
     work.instrument(span).await
 }
 
-/// Says that a reconcile failed, but not where only the world moved; in the span, which ends before [`on_error`].
-fn told(key: &Key, error: &ReconcileError, context: &Context) {
+/// Looks again at once where only the world moved, later and later where something fails, and says so. Never gives up.
+fn failed(key: &Key, error: &ReconcileError, context: &Context) -> Duration {
     context.metrics.reconciles.failed(error.reason());
+    let attempt = one_more(key, context);
     if moved(error) {
-        return;
+        return backoff(Duration::from_millis(5), attempt);
     }
-    let failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let attempt = failures.get(key).copied().unwrap_or_default().saturating_add(1);
     tracing::warn!(attempt, %error, "EncryptedSecret could not be reconciled; it is tried again");
+    backoff(Duration::from_millis(100), attempt)
+}
+
+/// How long until one is looked at again whose reconcile came to no end.
+pub fn later(key: &Key, context: &Context) -> Duration {
+    context.metrics.reconciles.failed("bug");
+    backoff(Duration::from_millis(100), one_more(key, context))
+}
+
+/// Counts a failure; how many there have been in a row.
+fn one_more(key: &Key, context: &Context) -> u32 {
+    let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(key.clone()).or_insert(0);
+    *count = count.saturating_add(1);
+    *count
+}
+
+fn backoff(base: Duration, attempt: u32) -> Duration {
+    let wait = base.saturating_mul(1 << attempt.min(12)).min(MAX_BACKOFF);
+    wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0))
 }
 
 async fn bring_up_to_date(
-    object: &Arc<EncryptedSecret>,
+    object: EncryptedSecret,
     context: &Arc<Context>,
-) -> Result<Action, ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let gathered = observe::observe(context, object).await?;
     let observed = Observed {
         object: &gathered.object,
@@ -122,27 +134,14 @@ async fn bring_up_to_date(
         apply::report(context, &gathered.object, status, &trouble).await?;
     }
     applied?;
-    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(object));
-    Ok(again.map_or_else(Action::await_change, |time| Action::requeue(until(&time))))
+    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(&gathered.object));
+    Ok(again.map(|time| until(&time)))
 }
 
 /// How long until `time`, seldom more than that: a moment may have passed since it was decided on.
 fn until(time: &Time) -> Duration {
     let left = time.0.duration_since(clock::now());
     Duration::try_from(left).unwrap_or_default().clamp(MIN_WAIT, MAX_WAIT)
-}
-
-/// Looks again at once where the world moved, later and later where something fails. Never gives up.
-pub fn on_error(object: Arc<EncryptedSecret>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let attempt = {
-        let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(observe::key(&object)).or_insert(0);
-        *count = count.saturating_add(1);
-        *count
-    };
-    let base = if moved(error) { Duration::from_millis(5) } else { Duration::from_millis(100) };
-    let wait = base.saturating_mul(1 << attempt.min(12)).min(MAX_BACKOFF);
-    Action::requeue(wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0)))
 }
 
 /// What was observed was not so any more when it was to be written.

@@ -11,15 +11,14 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
+use touchseal_crds::Reason;
 use touchseal_crds::names::{ROLLED_OUT_ANNOTATION, ROLLOUT_FIELD_MANAGER};
-use touchseal_crds::{EncryptedSecret, Reason};
 use touchseal_plan::Notice;
 use touchseal_plan::consumers::Owner;
 use touchseal_plan::rollout::{self, Generations, Step, Wait, Workload};
@@ -41,7 +40,7 @@ type Place = (String, Owner);
 pub struct Rollouts {
     client: Client,
     events: Events,
-    wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
+    wake: UnboundedSender<Key>,
     state: Mutex<State>,
     /// Something is due sooner than before.
     sooner: Notify,
@@ -74,11 +73,7 @@ struct Wish {
 
 impl Rollouts {
     /// Nothing to do yet. `wake` receives the EncryptedSecrets whose wish turned out to wait.
-    pub fn new(
-        client: Client,
-        events: Events,
-        wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
-    ) -> Arc<Rollouts> {
+    pub fn new(client: Client, events: Events, wake: UnboundedSender<Key>) -> Arc<Rollouts> {
         Arc::new(Rollouts { client, events, wake, state: Mutex::default(), sooner: Notify::new() })
     }
 
@@ -160,11 +155,11 @@ impl Rollouts {
                 let message =
                     format!("{} {} is restarted for generation {generation}", owner.kind, owner.name);
                 let notice = Notice { warning: false, reason: Reason::Restarted, message };
-                self.events.publish(wish, &notice, "Restart").await;
+                self.events.publish(wish, &notice, "Restart");
             }
         } else {
             for (name, _) in told {
-                let _ = self.wake.send(ObjectRef::new(&name).within(namespace));
+                let _ = self.wake.send((namespace.clone(), name));
             }
         }
     }

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-fn rollouts() -> (Arc<Rollouts>, mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>) {
+fn rollouts() -> (Arc<Rollouts>, mpsc::UnboundedReceiver<Key>) {
     let service = tower::service_fn(|_: http::Request<Body>| async {
         std::future::pending::<Result<http::Response<Body>, std::convert::Infallible>>().await
     });

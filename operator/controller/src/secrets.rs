@@ -52,7 +52,7 @@ pub struct Secrets {
 
 #[derive(Default)]
 struct Known {
-    secrets: HashMap<Key, OurSecret>,
+    secrets: HashMap<Key, Packed>,
     /// Latest resourceVersion that a watch has brought, by namespace: namespaces may have watches of their own, and one
     /// does not tell how far another is.
     watched: HashMap<String, String>,
@@ -60,6 +60,19 @@ struct Known {
     roles: HashMap<Key, BTreeSet<String>>,
     /// Names under which a Secret is being made right now, and for whom.
     claims: HashMap<Key, String>,
+}
+
+/// One of them in JSON: a fourth of what it takes as a structure.
+struct Packed(Box<[u8]>);
+
+impl Packed {
+    fn pack(secret: &OurSecret) -> Option<Packed> {
+        serde_json::to_vec(secret).ok().map(|bytes| Packed(bytes.into()))
+    }
+
+    fn unpack(&self) -> Option<OurSecret> {
+        serde_json::from_slice(&self.0).ok()
+    }
 }
 
 /// The right to make the Secret of one name; ends when dropped.
@@ -87,7 +100,7 @@ impl Secrets {
 
     /// What is known of one.
     pub fn get(&self, key: &Key) -> Option<OurSecret> {
-        self.lock().secrets.get(key).cloned()
+        self.lock().get(key)
     }
 
     /// The Secrets with a role that come from this EncryptedSecret, and the one of its own or its target's name.
@@ -97,9 +110,8 @@ impl Secrets {
         let names = roles.into_iter().flatten().map(String::as_str).chain([target]);
         names
             .filter_map(|name| {
-                let secret = known.secrets.get(&(namespace.clone(), name.to_owned()))?;
-                let ours = secret.source.as_ref() == Some(source);
-                ours.then(|| Other { name: name.to_owned(), secret: secret.clone() })
+                let secret = known.get(&(namespace.clone(), name.to_owned()))?;
+                (secret.source.as_ref() == Some(source)).then(|| Other { name: name.to_owned(), secret })
             })
             .collect()
     }
@@ -109,7 +121,7 @@ impl Secrets {
     /// overwrite the first.
     pub fn claim(&self, key: &Key, source: &str) -> Option<Claim<'_>> {
         let mut known = self.lock();
-        let taken = known.secrets.get(key).and_then(|s| s.source.as_deref()).is_some_and(|by| by != source)
+        let taken = known.get(key).and_then(|s| s.source).is_some_and(|by| by != source)
             || known.claims.contains_key(key);
         if taken {
             return None;
@@ -144,7 +156,7 @@ impl Secrets {
         let mut known = self.lock();
         let key = key(secret);
         known.watched_up_to(&key.0, secret.metadata.resource_version.as_deref().unwrap_or_default());
-        let same = known.secrets.get(&key).is_some_and(|k| Some(&k.uid) == secret.metadata.uid.as_ref());
+        let same = known.get(&key).is_some_and(|k| Some(&k.uid) == secret.metadata.uid.as_ref());
         if same {
             known.remove(&key);
         }
@@ -185,6 +197,10 @@ impl Secrets {
 }
 
 impl Known {
+    fn get(&self, key: &Key) -> Option<OurSecret> {
+        self.secrets.get(key)?.unpack()
+    }
+
     fn watched_up_to(&mut self, namespace: &str, version: &str) {
         match self.watched.get_mut(namespace) {
             Some(watched) if newer(version, watched) => version.clone_into(watched),
@@ -194,20 +210,23 @@ impl Known {
     }
 
     fn take_in(&mut self, key: Key, secret: OurSecret) -> bool {
-        let before = self.secrets.get(&key);
+        let before = self.get(&key);
         let news = before.is_none_or(|before| newer(&secret.resource_version, &before.resource_version));
         if news {
             self.remove(&key);
             if let (true, Some(source)) = (has_role(&secret), &secret.source) {
                 self.roles.entry((key.0.clone(), source.clone())).or_default().insert(key.1.clone());
             }
-            self.secrets.insert(key, secret);
+            // What cannot be packed is asked for when it is needed.
+            if let Some(packed) = Packed::pack(&secret) {
+                self.secrets.insert(key, packed);
+            }
         }
         news
     }
 
     fn remove(&mut self, key: &Key) -> Option<OurSecret> {
-        let secret = self.secrets.remove(key)?;
+        let secret = self.secrets.remove(key)?.unpack()?;
         if let (true, Some(source)) = (has_role(&secret), &secret.source) {
             let of = (key.0.clone(), source.clone());
             let names = self.roles.get_mut(&of);

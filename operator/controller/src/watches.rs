@@ -10,11 +10,9 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
-use touchseal_crds::EncryptedSecret;
 
 use crate::secrets::Key;
 use crate::{lists, words};
@@ -47,7 +45,7 @@ enum Kind {
 /// The watches that run now.
 pub struct Watches {
     client: Client,
-    wake: UnboundedSender<ObjectRef<EncryptedSecret>>,
+    wake: UnboundedSender<Key>,
     /// By namespace; none is kept in which nothing is wanted.
     state: Mutex<HashMap<String, Namespace>>,
 }
@@ -66,7 +64,7 @@ struct Namespace {
 
 impl Watches {
     /// None yet; `wake` receives every EncryptedSecret whose wanted object changed.
-    pub fn new(client: Client, wake: UnboundedSender<ObjectRef<EncryptedSecret>>) -> Arc<Watches> {
+    pub fn new(client: Client, wake: UnboundedSender<Key>) -> Arc<Watches> {
         Arc::new(Watches { client, wake, state: Mutex::default() })
     }
 
@@ -173,7 +171,7 @@ impl Watches {
 
     fn send(&self, namespace: &str, name: &str) {
         // The receiver lives as long as the controller runs.
-        let _ = self.wake.send(ObjectRef::new(name).within(namespace));
+        let _ = self.wake.send((namespace.to_owned(), name.to_owned()));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Namespace>> {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::*;
 use crate::lists::tests::{Asked, client};
 
-type Woken = UnboundedReceiver<ObjectRef<EncryptedSecret>>;
+type Woken = UnboundedReceiver<Key>;
 
 fn watches() -> (Arc<Watches>, Woken, Asked) {
     let (client, asked) = client();
@@ -21,7 +21,7 @@ fn key(namespace: &str, name: &str) -> Key {
 
 async fn next(woken: &mut Woken) -> String {
     let next = tokio::time::timeout(Duration::from_secs(10), woken.recv()).await;
-    next.expect("somebody is woken").expect("the sender lives").name
+    next.expect("somebody is woken").expect("the sender lives").1
 }
 
 fn running(watches: &Watches) -> usize {
@@ -85,13 +85,13 @@ async fn a_change_wakes_those_who_want_that_object_in_that_namespace() {
         watches.wake_on(events, "apps", Kind::Secrets, Wanted::Secret)
     };
     told(Event::Delete(named("a"))).await;
-    assert_eq!(woken.try_recv().unwrap().name, "one");
+    assert_eq!(woken.try_recv().unwrap().1, "one");
     told(Event::Apply(named("b"))).await;
-    assert_eq!(woken.try_recv().unwrap().name, "two");
+    assert_eq!(woken.try_recv().unwrap().1, "two");
     told(Event::Apply(named("c"))).await;
     assert!(woken.try_recv().is_err());
     told(Event::InitDone).await;
-    let mut all = [woken.try_recv().unwrap().name, woken.try_recv().unwrap().name];
+    let mut all = [woken.try_recv().unwrap().1, woken.try_recv().unwrap().1];
     all.sort();
     assert_eq!(all, ["one", "two"]);
     assert!(woken.try_recv().is_err());

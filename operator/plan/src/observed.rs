@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
 use touchseal_crds::names::{GENERATION_ANNOTATION, ROLE_ANNOTATION};
 use touchseal_crds::{EncryptedSecret, Reason};
 
@@ -257,7 +258,7 @@ pub struct OurAlias {
 }
 
 /// A Secret of ours, as the watch saw it; its data only as a fingerprint.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OurSecret {
     /// Identity, for the write's precondition.
     pub uid: String,

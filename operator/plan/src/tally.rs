@@ -13,11 +13,11 @@ pub const PENDING: &str = "Pending";
 
 /// All EncryptedSecrets, counted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tally<'a> {
+pub struct Tally {
     /// By namespace.
-    pub namespaces: BTreeMap<&'a str, Place>,
+    pub namespaces: BTreeMap<String, Place>,
     /// How many need each key generation: by keyring and number.
-    pub generations: BTreeMap<(&'a str, u32), u32>,
+    pub generations: BTreeMap<String, BTreeMap<u32, u32>>,
     /// Of how many it cannot be told which generation they need.
     pub unclear: u32,
 }
@@ -43,30 +43,34 @@ pub struct Place {
     pub oldest_drain: Option<i64>,
 }
 
-impl<'a> Tally<'a> {
-    /// Counts them all.
-    pub fn of(objects: impl IntoIterator<Item = &'a EncryptedSecret>, now: &Time) -> Tally<'a> {
-        let mut tally = Tally::default();
-        for object in objects {
-            tally.add(object, now.0.as_second());
-        }
-        tally
-    }
-
-    fn add(&mut self, object: &'a EncryptedSecret, now: i64) {
+impl Tally {
+    /// Counts one more.
+    pub fn add(&mut self, object: &EncryptedSecret, now: &Time) {
         match needs(object) {
             Needs::Generation { keyring, oldest } => {
-                *self.generations.entry((keyring, oldest)).or_default() += 1;
+                *entry(&mut self.generations, keyring).entry(oldest).or_default() += 1;
             }
             Needs::Unclear { .. } => self.unclear += 1,
         }
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let place = self.namespaces.entry(namespace).or_default();
+        let place = entry(&mut self.namespaces, object.metadata.namespace.as_deref().unwrap_or_default());
         *place.states.entry(state(object)).or_default() += 1;
         if let Some(status) = &object.status {
-            place.add(status, now);
+            place.add(status, now.0.as_second());
         }
     }
+
+    /// How many need this generation of a keyring.
+    pub fn needed(&self, keyring: &str, generation: u32) -> u32 {
+        self.generations.get(keyring).and_then(|needed| needed.get(&generation)).copied().unwrap_or_default()
+    }
+}
+
+/// Thousands of objects share a few names.
+fn entry<'m, T: Default>(map: &'m mut BTreeMap<String, T>, name: &str) -> &'m mut T {
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), T::default());
+    }
+    map.entry(name.to_owned()).or_default()
 }
 
 impl Place {

@@ -5,6 +5,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn tally_of(objects: &[EncryptedSecret], now: &Time) -> Tally {
+    let mut tally = Tally::default();
+    objects.iter().for_each(|object| tally.add(object, now));
+    tally
+}
+
 fn now() -> Time {
     Time("2026-06-01T00:00:00Z".parse::<Timestamp>().unwrap())
 }
@@ -42,13 +48,13 @@ fn every_object_is_in_one_state_of_its_namespace() {
         object("shop", Value::Null),
         ready("chat", 2, "DocumentTampered"),
     ];
-    let tally = Tally::of(&objects, &now());
+    let tally = tally_of(&objects, &now());
     assert_eq!(tally.namespaces.len(), 2);
     let states = &tally.namespaces["shop"].states;
     assert_eq!(*states, BTreeMap::from([("Materialised", 2), ("Sealed", 1), (PENDING, 3)]));
     assert_eq!(tally.namespaces["chat"].states, BTreeMap::from([("DocumentTampered", 1)]));
     assert_eq!(tally.unclear, 7, "none names a keyring");
-    assert_eq!(Tally::of(&[], &now()), Tally::default());
+    assert_eq!(tally_of(&[], &now()), Tally::default());
 }
 
 #[test]
@@ -59,8 +65,9 @@ fn generations_are_those_the_objects_need() {
         object("shop", fields)
     };
     let objects = [served(1), served(2), served(2), ready("shop", 2, "Sealed")];
-    let tally = Tally::of(&objects, &now());
-    assert_eq!(tally.generations, BTreeMap::from([(("prod", 1), 1), (("prod", 2), 2)]));
+    let tally = tally_of(&objects, &now());
+    assert_eq!(tally.generations, BTreeMap::from([("prod".to_owned(), BTreeMap::from([(1, 1), (2, 2)]))]));
+    assert_eq!((tally.needed("prod", 2), tally.needed("prod", 3), tally.needed("dev", 1)), (2, 0, 0));
     assert_eq!(tally.unclear, 1);
 }
 
@@ -84,7 +91,7 @@ fn ages_are_those_of_the_oldest_value_and_the_first_that_is_due() {
         ),
         object("chat", json!({ "keys": [key("2026-05-01T00:00:00Z", None)] })),
     ];
-    let tally = Tally::of(&objects, &now());
+    let tally = tally_of(&objects, &now());
     let shop = &tally.namespaces["shop"];
     assert_eq!(shop.oldest_value, Some(at("2026-02-01T00:00:00Z")));
     assert_eq!((shop.next_due, shop.overdue), (Some(at("2026-05-30T00:00:00Z")), 2), "due now is overdue");
@@ -108,7 +115,7 @@ fn a_drain_goes_on_while_pods_hold_an_older_value_and_not_while_files_are_refres
         drain("False", "Drained", "2026-03-01T00:00:00Z", pods(5, 0)),
         drain("Unknown", "ConsumersUnknown", "2026-02-01T00:00:00Z", json!({ "known": false })),
     ];
-    let tally = Tally::of(&objects, &now());
+    let tally = tally_of(&objects, &now());
     let shop = &tally.namespaces["shop"];
     assert_eq!((shop.current_pods, shop.stale_pods, shop.draining), (10, 6, 2));
     assert_eq!(shop.oldest_drain, Some(at("2026-05-01T00:00:00Z")));

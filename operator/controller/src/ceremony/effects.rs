@@ -279,5 +279,5 @@ pub async fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: R
         uid: ceremony.uid(keyring),
         ..ObjectReference::default()
     };
-    ceremony.events.publish(&about, &Notice { warning, reason, message }, "Unseal").await;
+    ceremony.events.publish(&about, &Notice { warning, reason, message }, "Unseal");
 }

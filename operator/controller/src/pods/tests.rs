@@ -101,7 +101,7 @@ impl Seen {
     }
 }
 
-type Woken = mpsc::UnboundedReceiver<ObjectRef<EncryptedSecret>>;
+type Woken = mpsc::UnboundedReceiver<Key>;
 
 fn start(server: &Server) -> (Arc<Pods>, Woken) {
     start_in(server, false)
@@ -115,7 +115,7 @@ fn start_in(server: &Server, limited: bool) -> (Arc<Pods>, Woken) {
 }
 
 async fn next(woken: &mut Woken) -> String {
-    tokio::time::timeout(Duration::from_secs(30), woken.recv()).await.unwrap().unwrap().name
+    tokio::time::timeout(Duration::from_secs(30), woken.recv()).await.unwrap().unwrap().1
 }
 
 #[tokio::test]

@@ -6,25 +6,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Unit;
-use touchseal_crds::EncryptedSecret;
 use touchseal_crds::keyring::GenerationState;
 use touchseal_plan::tally::{Place, Tally};
 
 use super::page::Pen;
 use crate::clock;
 use crate::keys::Keys;
+use crate::objects::Objects;
 
 /// The objects to count; cheap to clone.
 #[derive(Clone, Default)]
-pub struct Documents(Arc<Mutex<Option<Store<EncryptedSecret>>>>);
+pub struct Documents(Arc<Mutex<Option<Arc<Objects>>>>);
 
 impl Documents {
     /// From now on these. They must be complete: what is not there yet would count as gone.
-    pub fn follow(&self, objects: Store<EncryptedSecret>) {
+    pub fn follow(&self, objects: Arc<Objects>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(objects);
     }
 
@@ -33,9 +32,8 @@ impl Documents {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn all(&self) -> Option<Vec<Arc<EncryptedSecret>>> {
-        let objects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        objects.as_ref().map(Store::state)
+    fn all(&self) -> Option<Arc<Objects>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -61,28 +59,30 @@ impl fmt::Debug for Collected {
 impl Collector for Collected {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let Some(objects) = self.documents.all() else { return Ok(()) };
-        let tally = Tally::of(objects.iter().map(|object| &**object), &Time(clock::now()));
+        let (mut tally, now) = (Tally::default(), Time(clock::now()));
+        objects.each().for_each(|object| tally.add(&object, &now));
         let mut pen = Pen(encoder);
         write_places(&mut pen, &tally.namespaces)?;
         self.write_generations(&mut pen, &tally)
     }
 }
 
-fn write_places(pen: &mut Pen<'_>, places: &BTreeMap<&str, Place>) -> fmt::Result {
+fn write_places(pen: &mut Pen<'_>, places: &BTreeMap<String, Place>) -> fmt::Result {
     let states = places.iter().flat_map(|(namespace, place)| {
-        let labels = |state: &'static str| [("exported_namespace", *namespace), ("state", state)];
+        let labels = |state: &'static str| [("exported_namespace", namespace.as_str()), ("state", state)];
         place.states.iter().map(move |(state, count)| (labels(state), i64::from(*count)))
     });
     pen.gauges(("encrypted_secrets", "EncryptedSecrets by state: Ready's reason, or Pending"), None, states)?;
     let pods = places.iter().flat_map(|(namespace, place)| {
-        [("current", place.current_pods), ("stale", place.stale_pods)]
-            .map(|(state, count)| ([("exported_namespace", *namespace), ("state", state)], i64::from(count)))
+        [("current", place.current_pods), ("stale", place.stale_pods)].map(|(state, count)| {
+            ([("exported_namespace", namespace.as_str()), ("state", state)], i64::from(count))
+        })
     });
     pen.gauges(("consumer_pods", "Pods that use Secrets of ours, by what they hold"), None, pods)?;
     let count = |what: fn(&Place) -> u32| {
-        places
-            .iter()
-            .map(move |(namespace, place)| ([("exported_namespace", *namespace)], i64::from(what(place))))
+        places.iter().map(move |(namespace, place)| {
+            ([("exported_namespace", namespace.as_str())], i64::from(what(place)))
+        })
     };
     pen.gauges(
         ("secret_values_overdue", "Values whose maxAge has ended"),
@@ -92,9 +92,9 @@ fn write_places(pen: &mut Pen<'_>, places: &BTreeMap<&str, Place>) -> fmt::Resul
     let draining = ("encrypted_secrets_draining", "EncryptedSecrets an older value of which pods hold");
     pen.gauges(draining, None, count(|place| place.draining))?;
     let time = |what: fn(&Place) -> Option<i64>| {
-        places
-            .iter()
-            .filter_map(move |(namespace, place)| Some(([("exported_namespace", *namespace)], what(place)?)))
+        places.iter().filter_map(move |(namespace, place)| {
+            Some(([("exported_namespace", namespace.as_str())], what(place)?))
+        })
     };
     let seconds = || Some(Unit::Seconds);
     let oldest =
@@ -111,11 +111,11 @@ fn write_places(pen: &mut Pen<'_>, places: &BTreeMap<&str, Place>) -> fmt::Resul
 
 impl Collected {
     /// Each generation of each keyring, also where nothing needs it: then it may be retired.
-    fn write_generations(&self, pen: &mut Pen<'_>, tally: &Tally<'_>) -> fmt::Result {
+    fn write_generations(&self, pen: &mut Pen<'_>, tally: &Tally) -> fmt::Result {
         let mut series = Vec::new();
         self.keys.each(|keyring, state| {
             for entry in state.manifest().into_iter().flat_map(|manifest| &manifest.spec().generations) {
-                let needed = tally.generations.get(&(keyring, entry.number)).copied().unwrap_or_default();
+                let needed = tally.needed(keyring, entry.number);
                 let word = match entry.state {
                     GenerationState::Active => "Active",
                     GenerationState::Retiring => "Retiring",
@@ -147,12 +147,17 @@ impl Collected {
 mod tests {
     use std::process::Command;
 
-    use kube::runtime::reflector;
     use kube::runtime::watcher::Event;
     use serde_json::json;
+    use touchseal_crds::EncryptedSecret;
 
     use super::super::{Format, Metrics, page, process};
     use super::*;
+    use crate::places::Told;
+
+    fn tell(objects: &Objects, event: Event<EncryptedSecret>) {
+        objects.take(Told { place: None, event });
+    }
 
     const OBJECTS: usize = 5_000;
     const NAMESPACES: usize = 500;
@@ -182,13 +187,13 @@ mod tests {
         let (metrics, registry) = Metrics::new(&Arc::default(), &[]);
         let says = || page(&registry, Format::Text).unwrap().contains("touchseal_encrypted_secrets");
         assert!(!says());
-        let (store, mut writer) = reflector::store();
-        writer.apply_watcher_event(&Event::Apply(object(1)));
-        metrics.documents.follow(store);
+        let objects = Arc::new(Objects::new(Arc::default()));
+        tell(&objects, Event::Apply(object(1)));
+        metrics.documents.follow(Arc::clone(&objects));
         assert!(says());
-        writer.apply_watcher_event(&Event::Delete(object(1)));
+        tell(&objects, Event::Delete(object(1)));
         assert!(!page(&registry, Format::Text).unwrap().contains("exported_namespace"));
-        writer.apply_watcher_event(&Event::Apply(object(1)));
+        tell(&objects, Event::Apply(object(1)));
         metrics.led();
         assert!(!says());
     }
@@ -210,10 +215,10 @@ mod tests {
     }
 
     fn measure() {
-        let (store, mut writer) = reflector::store();
-        (0..OBJECTS).for_each(|number| writer.apply_watcher_event(&Event::Apply(object(number))));
+        let objects = Arc::new(Objects::new(Arc::default()));
+        (0..OBJECTS).for_each(|number| tell(&objects, Event::Apply(object(number))));
         let (metrics, registry) = Metrics::new(&Arc::default(), &[]);
-        metrics.documents.follow(store);
+        metrics.documents.follow(Arc::clone(&objects));
         let before = process::resident().unwrap();
         let began = std::time::Instant::now();
         let sizes: Vec<usize> = (0..20).map(|_| page(&registry, Format::Text).unwrap().len()).collect();

@@ -109,9 +109,21 @@ impl Stage {
         Ok(self.operator()?.process.pid())
     }
 
-    /// Waits until the operator counts so many objects as ready. What it counts is looked at afterwards.
+    /// Waits until so many Secrets are there, and the operator counts as many objects as ready; what it counts is looked at
+    /// afterwards. Asking it costs it something, so that is done at the end.
     pub async fn wait_until_ready(&self, count: usize) -> Result<Instant, Fault> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.secrets().await? < count && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+        }
         self.wait_for("touchseal_encrypted_secrets{", "state=\"Materialised\"", count).await
+    }
+
+    /// How many Secrets there are.
+    async fn secrets(&self) -> Result<usize, Fault> {
+        let first = self.bare.get("/api/v1/secrets?limit=1").await?;
+        let more = first["metadata"]["remainingItemCount"].as_u64().unwrap_or_default();
+        Ok(usize::try_from(more)? + first["items"].as_array().map_or(0, Vec::len))
     }
 
     /// Waits until the series of a metric come to so much.

@@ -1,0 +1,195 @@
+//! Which EncryptedSecrets are to be reconciled: each waits once, however often it was asked for, and is worked on by one task
+//! at a time. What changed goes before what was merely listed, so that nobody who edits one waits for thousands that are
+//! right as they are; each in the order in which it came, which keeps together what is stored together.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::secrets::Key;
+
+/// Of so many turns one goes to what was listed, whatever changes meanwhile.
+const TURNS: u8 = 4;
+
+/// What an object waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// It, or what it depends on, changed.
+    Changed,
+    /// It was there when the operator looked, or all of them are to be looked at.
+    Listed,
+}
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting(Lane),
+    /// Taken from this lane.
+    Running(Lane),
+    /// Asked for again since.
+    Again(Lane),
+}
+
+/// The queue. Holds nothing of an object that neither waits nor runs.
+#[derive(Default)]
+pub struct Queue {
+    states: HashMap<Key, State>,
+    /// May hold objects that wait in the other lane by now, or run.
+    changed: VecDeque<Key>,
+    listed: VecDeque<Key>,
+    turn: u8,
+    /// What time alone brings.
+    later: BTreeSet<(Instant, Key, Lane)>,
+    due: HashMap<Key, (Instant, Lane)>,
+}
+
+impl Queue {
+    /// Asks for an object.
+    pub fn add(&mut self, key: Key, lane: Lane) {
+        let next = match self.states.get(&key) {
+            None => State::Waiting(lane),
+            Some(State::Waiting(before)) if lane < *before => State::Waiting(lane),
+            Some(State::Waiting(_)) => return,
+            Some(State::Running(_)) => State::Again(lane),
+            Some(State::Again(before)) => State::Again(lane.min(*before)),
+        };
+        if matches!(next, State::Waiting(_)) {
+            self.lane(lane).push_back(key.clone());
+        }
+        self.states.insert(key, next);
+    }
+
+    /// The next one to work on; it counts as running until [`Queue::done`].
+    pub fn next(&mut self) -> Option<Key> {
+        loop {
+            self.turn = (self.turn + 1) % TURNS;
+            let order =
+                if self.turn == 0 { [Lane::Listed, Lane::Changed] } else { [Lane::Changed, Lane::Listed] };
+            let (lane, key) =
+                order.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop_front()?)))?;
+            if self.states.get(&key) == Some(&State::Waiting(lane)) {
+                if let Some((at, of)) = self.due.remove(&key) {
+                    self.later.remove(&(at, key.clone(), of));
+                }
+                self.states.insert(key.clone(), State::Running(lane));
+                return Some(key);
+            }
+        }
+    }
+
+    /// It was worked on; it is to be again after so long, if nobody asks before.
+    pub fn done(&mut self, key: &Key, again: Option<Duration>, now: Instant) {
+        match self.states.remove(key) {
+            Some(State::Again(lane)) => self.add(key.clone(), lane),
+            Some(State::Running(lane)) => {
+                if let Some(at) = again.and_then(|wait| now.checked_add(wait)) {
+                    self.later.insert((at, key.clone(), lane));
+                    self.due.insert(key.clone(), (at, lane));
+                }
+            }
+            Some(waiting @ State::Waiting(_)) => drop(self.states.insert(key.clone(), waiting)),
+            None => {}
+        }
+    }
+
+    /// When the first one's time comes.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.later.first().map(|(at, ..)| *at)
+    }
+
+    /// Asks for those whose time has come.
+    pub fn wake(&mut self, now: Instant) {
+        while self.next_due().is_some_and(|at| at <= now) {
+            if let Some((_, key, lane)) = self.later.pop_first() {
+                self.due.remove(&key);
+                self.add(key, lane);
+            }
+        }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Key> {
+        match lane {
+            Lane::Changed => &mut self.changed,
+            Lane::Listed => &mut self.listed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        ("apps".to_owned(), name.to_owned())
+    }
+
+    fn all(queue: &mut Queue) -> Vec<String> {
+        std::iter::from_fn(|| queue.next()).map(|(_, name)| name).collect()
+    }
+
+    #[test]
+    fn each_waits_once_and_in_order() {
+        let mut queue = Queue::default();
+        for name in ["a", "b", "a", "c", "b"] {
+            queue.add(key(name), Lane::Changed);
+        }
+        assert_eq!(all(&mut queue), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_changed_overtakes_what_was_listed_and_does_not_starve_it() {
+        let mut queue = Queue::default();
+        for number in 0..100 {
+            queue.add(key(&format!("listed-{number:02}")), Lane::Listed);
+        }
+        // One that was listed changes: it goes ahead, and is not worked on twice.
+        queue.add(key("listed-99"), Lane::Changed);
+        queue.add(key("new"), Lane::Changed);
+        let order = all(&mut queue);
+        assert_eq!(order.len(), 101);
+        let place = |name: &str| order.iter().position(|other| other == name).unwrap();
+        assert!(place("listed-99") < 3 && place("new") < 4, "{order:?}");
+
+        for number in 0..100 {
+            queue.done(&key(&format!("listed-{number:02}")), None, Instant::now());
+            queue.add(key(&format!("listed-{number:02}")), Lane::Changed);
+        }
+        queue.add(key("old"), Lane::Listed);
+        assert!(all(&mut queue).iter().position(|name| name == "old").unwrap() < 4);
+    }
+
+    #[test]
+    fn one_that_is_worked_on_waits_until_that_is_done() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.add(key("a"), Lane::Listed);
+        assert_eq!(queue.next(), Some(key("a")));
+        queue.add(key("a"), Lane::Listed);
+        queue.add(key("a"), Lane::Changed);
+        assert_eq!(queue.next(), None, "two would work on it");
+        // It was asked for: no time is waited for.
+        queue.done(&key("a"), Some(Duration::from_secs(60)), now);
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        queue.done(&key("a"), None, now);
+        assert_eq!(queue.next(), None);
+        assert!(queue.states.is_empty() && queue.due.is_empty());
+    }
+
+    #[test]
+    fn time_brings_it_back_unless_somebody_asked_before() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for name in ["a", "b"] {
+            queue.add(key(name), Lane::Changed);
+            assert_eq!(queue.next(), Some(key(name)));
+        }
+        queue.done(&key("a"), Some(Duration::from_secs(5)), now);
+        queue.done(&key("b"), Some(Duration::from_secs(3)), now);
+        assert_eq!(queue.next_due(), Some(after(3)));
+        queue.add(key("b"), Lane::Listed);
+        assert_eq!(queue.next(), Some(key("b")));
+        assert_eq!(queue.next_due(), Some(after(5)), "the earlier time of b is void");
+        queue.wake(after(4));
+        assert_eq!(queue.next(), None);
+        queue.wake(after(5));
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+    }
+}

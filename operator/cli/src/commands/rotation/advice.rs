@@ -37,11 +37,12 @@ pub fn revocable(class: Option<RotationClass>, state: &State) -> Option<String> 
     if state.not_served.is_some() || state.rolled_back {
         return None;
     }
-    let step = match &state.only {
-        Some(only) if class != Some(RotationClass::InPlaceReset) => revoke_only(only),
-        _ => revoke(class).to_owned(),
-    };
-    (!step.is_empty()).then(|| format!("old value drained {}: {step}", at.0.strftime("%Y-%m-%d %H:%M UTC")))
+    match (&state.only, revoke(class)) {
+        // It is not the value before the present one.
+        (Some(only), _) if class != Some(RotationClass::InPlaceReset) => Some(revoke_only(only)),
+        (_, "") => None,
+        (_, step) => Some(format!("old value drained {}: {step}", at.0.strftime("%Y-%m-%d %H:%M UTC"))),
+    }
 }
 
 fn last_step(class: Option<RotationClass>, state: &State) -> String {
@@ -222,6 +223,8 @@ mod tests {
                 );
             }
         }
+        let said = revocable(None, &State { only, ..state(drained(), None) }).unwrap();
+        assert!(said.starts_with("revoke only what generation 4 held"), "{said}");
         let back = State { rolled_back: true, ..state(drained(), None) };
         assert!(next_step(None, &back).ends_with("revoke nothing before"));
         assert_eq!(revocable(None, &back), None);

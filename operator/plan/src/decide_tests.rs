@@ -552,8 +552,9 @@ fn a_bad_document_says_which_generation_the_secret_keeps() {
 
 // Sealed, or without a keyring that is accepted.
 
-const KEYLESS: [(fn(&World) -> Opened, &str); 2] =
-    [(World::sealed, "Sealed"), (World::refused, "KeyringRefused")];
+type Opens = fn(&World) -> Opened;
+
+const KEYLESS: [(Opens, &str); 2] = [(World::sealed, "Sealed"), (World::refused, "KeyringRefused")];
 
 #[test]
 fn without_a_key_what_is_unchanged_stays_ready() {

@@ -2,14 +2,14 @@
 //! keyrings whose signed manifest allows it. The spec page is `crds/enrolment.md`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube_derive::CustomResource;
+use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::keyring::Holder;
 
 /// Who is to become a holder of what, who asks for it and why; `answer` is written when the operator has asked back.
-#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
     group = "touchseal.dev",
     version = "v1alpha1",
@@ -31,6 +31,11 @@ use crate::keyring::Holder;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = Rule::new("oldSelf.hasValue() || !has(self.answer)").optional_old_self(true)
+    .message("an Enrolment is answered after the operator has asked back"))]
+#[x_kube(validation = Rule::new("self.keyring == oldSelf.keyring && self.revision == oldSelf.revision && self.holder == oldSelf.holder && self.reason == oldSelf.reason && self.requestedBy == oldSelf.requestedBy")
+    .message("of an Enrolment only the answer changes"))]
 pub struct EnrolmentSpec {
     /// Name of the keyring.
     #[schemars(length(min = 1, max = 253))]

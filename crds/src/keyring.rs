@@ -3,7 +3,8 @@
 //! No field of the spec has a default in the schema: the signature covers the spec as its author wrote it, and a value
 //! filled in by the API server would break it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube_core::DynamicObject;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,22 +105,12 @@ impl KeyringSpec {
 
 /// A Keyring as the API server has it, whatever was written into it: one that cannot be read must neither hide the others of a
 /// list nor a request to seal. What cannot be read of spec or status is [`KeyringSpec::unreadable`] or empty.
-///
-/// # Errors
-/// Its metadata are none, which the API server does not let through.
-pub fn read(object: serde_json::Value) -> Result<Keyring, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Any {
-        metadata: ObjectMeta,
-        #[serde(default)]
-        spec: serde_json::Value,
-        #[serde(default)]
-        status: serde_json::Value,
-    }
-    let any = Any::deserialize(object)?;
-    let spec = serde_json::from_value(any.spec).unwrap_or_else(|_| KeyringSpec::unreadable());
-    let status = serde_json::from_value(any.status).unwrap_or_default();
-    Ok(Keyring { metadata: any.metadata, spec, status })
+pub fn read(object: DynamicObject) -> Keyring {
+    let DynamicObject { metadata, mut data, .. } = object;
+    let mut part = |name: &str| data.get_mut(name).map(serde_json::Value::take).unwrap_or_default();
+    let spec = serde_json::from_value(part("spec")).unwrap_or_else(|_| KeyringSpec::unreadable());
+    let status = serde_json::from_value(part("status")).unwrap_or_default();
+    Keyring { metadata, spec, status }
 }
 
 /// What follows when a YubiKey that is left in a node is pulled; default Keep.
@@ -418,8 +409,11 @@ mod tests {
     fn what_cannot_be_read_has_a_name_and_annotations_all_the_same() {
         let spec = json!({ "version": 1, "id": "", "revision": 1, "holders": [], "generations": [], "signature": "s" });
         let metadata = json!({ "name": "prod", "annotations": { "a": "b" } });
-        let good =
-            read(json!({ "metadata": metadata, "spec": spec, "status": { "fingerprint": "f" } })).unwrap();
+        let of = |spec, status| {
+            let object = json!({ "metadata": metadata, "spec": spec, "status": status });
+            read(serde_json::from_value(object).unwrap())
+        };
+        let good = of(spec, json!({ "fingerprint": "f" }));
         assert_eq!(
             (good.spec.signature.as_str(), good.status.unwrap().fingerprint.unwrap().as_str()),
             ("s", "f")
@@ -430,7 +424,7 @@ mod tests {
             (json!("text"), json!("text")),
             (json!(null), json!({ "replicas": 1 })),
         ] {
-            let odd = read(json!({ "metadata": metadata, "spec": spec, "status": status })).unwrap();
+            let odd = of(spec, status);
             assert_eq!(odd.spec, KeyringSpec::unreadable());
             assert_eq!(odd.status, None);
             assert_eq!(odd.metadata.annotations.unwrap()["a"], "b");

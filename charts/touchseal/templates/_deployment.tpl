@@ -59,10 +59,11 @@
 {{- if .Values.metrics.enabled }}{{ .Values.metrics.tls.secretName }}{{ end -}}
 {{- end -}}
 
+{{- /* One with other fields needs another name: what it says of preemption cannot be changed. */ -}}
 {{- define "touchseal.priorityClassName" -}}
 {{- if .Values.priorityClassName -}}
 {{- .Values.priorityClassName -}}
 {{- else if .Values.priorityClass.create -}}
-{{- include "touchseal.clusterName" (list . "operator") -}}
+{{- include "touchseal.clusterName" (list . "priority") -}}
 {{- end -}}
 {{- end -}}

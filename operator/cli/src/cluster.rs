@@ -72,13 +72,13 @@ impl Cluster {
     /// Every keyring. One whose manifest cannot be read hides no other: it is there with one that verifies nowhere.
     pub fn keyrings(&self) -> Result<Vec<Keyring>, ClusterError> {
         let all = self.call("list keyrings", self.any_keyring().list(&ListParams::default()))?;
-        Ok(all.items.into_iter().filter_map(read_keyring).collect())
+        Ok(all.items.into_iter().map(keyring::read).collect())
     }
 
     /// One keyring, read as [`Cluster::keyrings`] does.
     pub fn keyring(&self, name: &str) -> Result<Option<Keyring>, ClusterError> {
         let one = self.call(&format!("get keyring {name}"), self.any_keyring().get_opt(name))?;
-        Ok(one.and_then(read_keyring))
+        Ok(one.map(keyring::read))
     }
 
     fn any_keyring(&self) -> Api<DynamicObject> {
@@ -209,10 +209,6 @@ impl Cluster {
             None => Err(ClusterError::new(operation, Problem::TimedOut(self.timeout))),
         }
     }
-}
-
-fn read_keyring(object: DynamicObject) -> Option<Keyring> {
-    serde_json::to_value(object).ok().and_then(|value| keyring::read(value).ok())
 }
 
 /// `--kubeconfig`, else `$KUBECONFIG`, else `~/.kube/config`, else the pod's ServiceAccount.

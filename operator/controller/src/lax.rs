@@ -12,9 +12,9 @@ use touchseal_crds::{Keyring, keyring};
 /// Every Keyring. A spec that cannot be read is one that verifies nowhere.
 pub fn keyrings(client: Client) -> impl Stream<Item = watcher::Result<Event<Keyring>>> + Send {
     let api = Api::all_with(client, &ApiResource::erase::<Keyring>(&()));
-    watcher::watcher(api, watcher::Config::default())
-        .default_backoff()
-        .filter_map(|event| std::future::ready(event.map(|event| decode(event, read_keyring)).transpose()))
+    watcher::watcher(api, watcher::Config::default()).default_backoff().filter_map(|event| {
+        std::future::ready(event.map(|event| decode(event, |object| Some(keyring::read(object)))).transpose())
+    })
 }
 
 /// One Keyring.
@@ -23,7 +23,7 @@ pub fn keyrings(client: Client) -> impl Stream<Item = watcher::Result<Event<Keyr
 /// Of the API server.
 pub async fn keyring(client: &Client, name: &str) -> Result<Option<Keyring>, kube::Error> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<Keyring>(&()));
-    Ok(api.get_opt(name).await?.and_then(read_keyring))
+    Ok(api.get_opt(name).await?.map(keyring::read))
 }
 
 /// The objects of a kind in one namespace; those that cannot be read are passed over.
@@ -48,10 +48,6 @@ fn decode<K>(event: Event<DynamicObject>, read: impl Fn(DynamicObject) -> Option
         Event::Apply(object) => Event::Apply(read(object)?),
         Event::Delete(object) => Event::Delete(read(object)?),
     })
-}
-
-fn read_keyring(object: DynamicObject) -> Option<Keyring> {
-    serde_json::to_value(object).ok().and_then(|value| keyring::read(value).ok())
 }
 
 fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(object: DynamicObject) -> Option<K> {

@@ -14,8 +14,8 @@ use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 
-use crate::lists;
 use crate::scope::{Place, Scope};
+use crate::{lists, words};
 
 pub use visit::{Told, follow};
 
@@ -52,7 +52,7 @@ pub type Namespaces = BTreeMap<String, bool>;
 pub struct Places {
     scope: Scope,
     namespaces: watch::Sender<Namespaces>,
-    /// Places whose namespaces were listed.
+    /// Places whose namespaces were listed, or cannot be.
     surveyed: watch::Sender<HashSet<Place>>,
     sights: watch::Sender<HashMap<(Kind, Place), Sight>>,
 }
@@ -81,7 +81,12 @@ impl Places {
         while let Some((place, event)) = events.next().await {
             match event {
                 Ok(event) => self.take(place, event, &mut coming),
-                Err(error) => visit::complain("Namespaces", place.as_deref(), &error),
+                Err(error) => {
+                    visit::complain("Namespaces", place.as_deref(), &error);
+                    if words::is_denied(&error) {
+                        self.is_hidden(place);
+                    }
+                }
             }
         }
     }
@@ -135,6 +140,15 @@ impl Places {
             Event::Delete(namespace) => {
                 self.namespaces.send_if_modified(|there| there.remove(&namespace.name_any()).is_some());
             }
+        }
+    }
+
+    /// A namespace that may not be looked at counts as there until it can be: the watches in it tell what is served, and it
+    /// keeps no other waiting. What was known of it before stands.
+    fn is_hidden(&self, place: Place) {
+        let Some(name) = place.clone() else { return };
+        if self.surveyed.send_if_modified(|surveyed| surveyed.insert(place)) {
+            self.namespaces.send_if_modified(|there| there.insert(name, false).is_none());
         }
     }
 

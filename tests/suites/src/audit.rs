@@ -93,7 +93,12 @@ impl World {
 
     /// What the API server's audit log has of this world's operators.
     pub fn audited(&self) -> Vec<Value> {
-        let user = format!("system:serviceaccount:{}:touchseal-operator", self.system);
+        self.audited_of(&format!("{}:touchseal-operator", self.system))
+    }
+
+    /// The same of a ServiceAccount, `namespace:name`.
+    pub fn audited_of(&self, account: &str) -> Vec<Value> {
+        let user = format!("system:serviceaccount:{account}");
         let log = fs::read_to_string(self.cluster.audit_log()).unwrap();
         log.lines()
             .filter(|line| line.contains(&user))

@@ -19,6 +19,7 @@ pub mod monitoring;
 pub mod operator;
 pub mod page;
 pub mod pods;
+pub mod rights;
 pub mod search;
 pub mod terminal;
 pub mod upgrade;

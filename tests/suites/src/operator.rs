@@ -121,6 +121,11 @@ impl Operator {
         http_get(self.probes.number(), path).unwrap_or_default()
     }
 
+    /// A connection to the port of the probes.
+    pub fn connect_to_probes(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.probes.number())).unwrap()
+    }
+
     /// The metrics page.
     pub fn metrics(&self) -> String {
         http_get(self.metrics.number(), "/metrics").unwrap_or_default()

@@ -45,6 +45,26 @@ enum What {
     Do { name: String },
 }
 
+/// Programs whose lines are commands, also where a block is made by indenting: nobody could mark that one.
+const PROGRAMS: [&str; 16] = [
+    "age",
+    "argocd",
+    "buildah",
+    "cargo",
+    "cosign",
+    "ctr",
+    "curl",
+    "docker",
+    "flux",
+    "git",
+    "helm",
+    "kubectl",
+    "make",
+    "skopeo",
+    "sops",
+    "touchseal",
+];
+
 /// A mark that waits for its block.
 enum Mark {
     Run(i32),
@@ -121,6 +141,10 @@ impl Page {
             }
             if mark.is_some() {
                 return fail("a mark stands directly before its block");
+            }
+            let indented = line.strip_prefix("    ").and_then(|rest| rest.split_whitespace().next());
+            if indented.is_some_and(|word| PROGRAMS.contains(&word)) {
+                return fail("commands stand in a ```sh block with a mark, not in an indented one");
             }
             if let Some(comment) = comment {
                 let (word, rest) = comment.split_once(':').unwrap_or((comment, ""));
@@ -226,6 +250,7 @@ shown: only
         refused("<!-- run -->\n```yaml\na: 1\n```\n", "only ```sh");
         refused("<!-- run -->\nand then\n```sh\ntrue\n```\n", "directly before");
         refused("<!-- run -->\n", "no block");
+        refused("So:\n\n    kubectl delete everything\n", "page.md:3: commands stand in a ```sh block");
         refused("<!-- says -->\n```text\n```\n", "says nothing");
         refused("```yaml\na: 1\n", "no end");
     }

@@ -48,7 +48,7 @@ impl World {
         let definitions = touchseal_crds::all().into_iter().filter_map(|(_, crd)| crd.metadata.name);
         let definitions: Vec<String> = definitions.map(|name| format!("crd/{name}")).collect();
         let mut left: Vec<&str> = definitions.iter().map(String::as_str).collect();
-        let priority = format!("priorityclass/touchseal-operator.{}", world.system);
+        let priority = format!("priorityclass/touchseal-priority.{}", world.system);
         left.push(&priority);
         world.cluster.kubectl_stdout(&[&["delete", "--ignore-not-found"], &left[..]].concat()).unwrap();
         for namespace in [&world.system, &world.apps] {

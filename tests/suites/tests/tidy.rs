@@ -256,3 +256,20 @@ fn every_word_a_status_may_use_is_documented() {
         words.filter(|word| !documented(word)).map(|word| format!("{word} is in no page of crds/")).collect(),
     );
 }
+
+/// A tag can be moved to other code by whoever has the action's repository; a commit cannot.
+#[test]
+fn actions_of_others_are_named_by_their_commit() {
+    let mut actions = 0;
+    for entry in fs::read_dir(root().join(".github/workflows")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("- uses: ")) {
+            actions += 1;
+            let (commit, version) = line.split_once('@').unwrap().1.split_once(" # v").unwrap_or_default();
+            let named = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(named && !version.is_empty(), "{}: {line}", path.display());
+        }
+    }
+    assert!(actions >= 6);
+}

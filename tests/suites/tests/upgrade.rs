@@ -16,6 +16,20 @@ use touchseal_suites::crd_changes;
 use touchseal_suites::upgrade::{Release, definitions, releases};
 use touchseal_suites::world::repository;
 
+/// What takes less than it took, on purpose, and why nobody misses it.
+const NARROWED: [(&str, &str); 2] = [
+    (
+        "enrolments.touchseal.dev: version v1alpha1: .spec: a new rule: \"oldSelf.hasValue() || !has(self.answer)\"",
+        "every shipped policy refused it",
+    ),
+    (
+        "enrolments.touchseal.dev: version v1alpha1: .spec: a new rule: \"self.keyring == oldSelf.keyring && \
+         self.revision == oldSelf.revision && self.holder == oldSelf.holder && self.reason == oldSelf.reason && \
+         self.requestedBy == oldSelf.requestedBy\"",
+        "every shipped policy refused it",
+    ),
+];
+
 #[test]
 fn definitions_take_what_those_of_every_release_took() {
     let today = definitions(&repository().join("crds"));
@@ -31,6 +45,10 @@ fn definitions_take_what_those_of_every_release_took() {
             }
         }
     }
+    for (narrowed, why) in NARROWED {
+        assert!(broken.iter().any(|what| what.ends_with(narrowed)), "{narrowed} ({why}): not so");
+    }
+    broken.retain(|what| !NARROWED.iter().any(|(narrowed, _)| what.ends_with(narrowed)));
     assert!(
         broken.is_empty(),
         "clusters and git repositories have objects that would break: add a field, a value or a version instead\n{}",

@@ -133,7 +133,7 @@ fn forbidden(resource: &str) -> String {
         "enrolments" => "ask a cluster administrator for the role touchseal-emergency-enroller",
         "incidents" => "ask a cluster administrator for the role touchseal-incident-manager",
         "keyrings" | "unsealrequests" | "tokenreviews" => {
-            "ask a cluster administrator for the role touchseal-unsealer; `touchseal doctor` lists what unsealing and sealing need"
+            "ask a cluster administrator for the roles touchseal-unsealer; `touchseal doctor` lists what unsealing and sealing need"
         }
         _ => "ask a cluster administrator for that right",
     }
@@ -168,7 +168,7 @@ mod tests {
         for (kind, wanted) in [
             ("encryptedsecrets", "-n, or ask a cluster administrator for the role touchseal-viewer"),
             ("incidents", "touchseal-incident-manager"),
-            ("keyrings", "touchseal-unsealer; `touchseal doctor`"),
+            ("keyrings", "roles touchseal-unsealer; `touchseal doctor`"),
             ("pods", "for that right"),
         ] {
             assert!(hint(kind).contains(wanted), "{kind}: {}", hint(kind));

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,14 +13,21 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use super::guard::{Answer, Guard};
-use super::serve::serve;
+use super::serve::{Bounds, WhenFull, listen, serve};
 use super::tls::Certificate;
 use crate::args::{Args, MetricsAuth};
 use crate::telemetry::{self, Format};
+
+/// A page of many objects takes its time, and a scraper waits some seconds for it.
+const METRICS: Bounds = Bounds {
+    most: 64,
+    when_full: WhenFull::Waits,
+    patience: Duration::from_secs(10),
+    life: Duration::from_secs(60),
+};
 
 /// Where the metrics are served, and to whom.
 #[derive(Debug)]
@@ -57,9 +65,9 @@ impl Listening {
     /// # Errors
     /// The address cannot be bound.
     pub async fn serve(self, registry: Registry, client: Client) -> std::io::Result<()> {
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = listen(self.address)?;
         let routes = routes(registry, self.guarded.then(|| Guard::new(client)));
-        serve(listener, self.tls.map(Arc::new), routes).await;
+        serve(listener, self.tls.map(Arc::new), routes, METRICS).await;
         Ok(())
     }
 }

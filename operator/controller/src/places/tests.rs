@@ -190,6 +190,30 @@ async fn what_is_refused_is_found_when_it_is_granted_and_is_known_for_good() {
     assert!(places.knows(Kind::Recipients, "a"), "as it was when it could be looked at");
 }
 
+#[tokio::test]
+async fn a_namespace_that_may_not_be_looked_at_is_judged_by_what_is_in_it() {
+    let places = limited_to(&["a", "b"]);
+    let mut told = follow(&places, Kind::Secrets, |within| match within {
+        Some("a") => list(&["x"]),
+        _ => stream::iter([Err(refusal())]).chain(stream::pending()).boxed(),
+    });
+    nothing(&mut told);
+    for name in ["a", "b"] {
+        places.is_hidden(Some(name.to_owned()));
+    }
+    all(&mut told, &["a: Init", "a: has x", "a: InitDone"]).await;
+    nothing(&mut told);
+    tokio::time::timeout(Duration::from_secs(10), places.settled(Kind::Secrets)).await.unwrap();
+    assert!(places.knows(Kind::Secrets, "a") && !places.knows(Kind::Secrets, "b"));
+    // Once it may be looked at, it is known whether it is there; and that stands when it may not any more.
+    survey(&places, &["b"]);
+    all(&mut told, &["a: Init", "a: InitDone"]).await;
+    nothing(&mut told);
+    places.is_hidden(Some("a".to_owned()));
+    nothing(&mut told);
+    assert_eq!(*places.namespaces().borrow(), Namespaces::from([("b".to_owned(), false)]));
+}
+
 #[test]
 fn namespaces_are_told_with_whether_they_end() {
     let places = Places::new(Scope::All);

@@ -95,6 +95,45 @@ fn packed_it_renders_the_same() {
     assert!(String::from_utf8_lossy(&packed.stdout) == template(&rest), "the package renders something else");
 }
 
+/// What a release packs names the image that the release built; the workflow hands on where that is.
+#[test]
+fn a_released_chart_names_the_image_of_its_release() {
+    let place = Scratch::new("chart-released").unwrap();
+    let chart = place.path().join("touchseal");
+    let copied = Command::new("cp").arg("-r").arg(folder()).arg(&chart).status().unwrap();
+    assert!(copied.success());
+    let (repository_, digest) =
+        ("ghcr.io/somebody/touchseal/touchseal-operator", format!("sha256:{}", "a1".repeat(32)));
+    let pin = |digest: &str| {
+        let mut command = Command::new(repository().join("charts/pin-image.sh"));
+        command.arg(&chart).args([repository_, digest]).status().unwrap().success()
+    };
+    assert!(!pin("") && !pin("latest"), "nothing else than a digest");
+    assert!(pin(&digest));
+    let values = repository().join("tests/chart/values/everything.yaml");
+    let plain = helm(&["template", RELEASE, chart.to_str().unwrap()]);
+    let image = format!("image: {repository_}@{digest}\n");
+    assert_eq!(String::from_utf8_lossy(&plain.stdout).matches(&image).count(), 1, "{}", words(&plain));
+    // Whoever names another one gets that one, and the node's image is not the operator's.
+    let theirs = helm(&["template", RELEASE, chart.to_str().unwrap(), "-f", values.to_str().unwrap()]);
+    let theirs = String::from_utf8_lossy(&theirs.stdout).into_owned();
+    assert!(theirs.contains("image: touchseal:") && !theirs.contains(&image), "{theirs}");
+
+    let workflow = fs::read_to_string(repository().join(".github/workflows/release.yaml")).unwrap();
+    let workflow: Value = serde_norway::from_str(&workflow).unwrap();
+    let jobs = &workflow["jobs"];
+    assert_eq!(jobs["index"]["outputs"]["digest"], "${{ steps.index.outputs.digest }}");
+    let script = |job: &str| -> String {
+        let steps = jobs[job]["steps"].as_array().unwrap().iter();
+        steps.filter_map(|step| step["run"].as_str()).collect::<Vec<_>>().join("\n")
+    };
+    assert!(script("index").contains("\"digest=$(cat digest)\" >>\"$GITHUB_OUTPUT\""));
+    let steps = script("chart");
+    let pin = "charts/pin-image.sh charts/touchseal \"$IMAGE\" \"${{ needs.index.outputs.digest }}\"\n";
+    let (pinned, packed) = (steps.find(pin).unwrap(), steps.find("helm package").unwrap());
+    assert!(pinned < packed && jobs["chart"]["needs"] == "index");
+}
+
 fn arguments(objects: &[Value], deployment: &str) -> Vec<String> {
     let found = objects
         .iter()

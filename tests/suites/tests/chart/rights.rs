@@ -1,9 +1,11 @@
 //! What the rendered rights, names and pods must never become, in any value set.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::{Value, json};
 use touchseal_suites::chart::{folder, helm, objects, render, template};
+use touchseal_suites::world::repository;
 
 use crate::files;
 
@@ -168,4 +170,86 @@ fn the_operators_pod_keeps_to_the_strictest_standard() {
             assert_eq!(account["automountServiceAccountToken"], false, "{name}");
         }
     }
+}
+
+fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {
+    objects.iter().find(|object| object["kind"] == kind && text(object, "/metadata/name") == name)
+}
+
+/// Without it whoever applies git makes holders, so no value takes it away, least of all one that is about other things.
+#[test]
+fn the_policy_of_enrolments_is_always_there() {
+    let nothing = render("touchseal-system", &["admission.operator.enabled=false"]);
+    let name = "touchseal-enrolments.touchseal-system";
+    for kind in ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
+        assert!(named(&nothing, kind, name).is_some(), "{kind} {name}");
+        assert_eq!(nothing.iter().filter(|object| object["kind"] == kind).count(), 1, "and no other");
+    }
+}
+
+/// A kubelet probes from the pod's own node, which no NetworkPolicy keeps out; nobody else has anything to ask there.
+#[test]
+fn no_pod_reaches_the_probes() {
+    let mut policies = 0;
+    for (name, objects) in all() {
+        for policy in objects.iter().filter(|object| object["kind"] == "NetworkPolicy") {
+            policies += 1;
+            assert!(list(&policy["spec"], "policyTypes").contains(&"Ingress"), "{name}");
+            let ports: Vec<&Value> = policy["spec"]["ingress"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|rule| rule["ports"].as_array().expect("a rule without ports lets everything in"))
+                .map(|port| &port["port"])
+                .collect();
+            assert!(ports.iter().all(|port| **port == "metrics"), "{name}: {ports:?}");
+        }
+    }
+    assert!(policies > 2);
+}
+
+/// Pods of an operator push no others out; they are only the last to go.
+#[test]
+fn the_priority_preempts_nobody() {
+    let classes: Vec<Value> =
+        all().into_iter().flat_map(|(_, objects)| objects).filter(|o| o["kind"] == "PriorityClass").collect();
+    assert!(classes.len() > 1);
+    assert!(classes.iter().all(|class| class["preemptionPolicy"] == "Never"), "{classes:?}");
+}
+
+/// What only the operator's namespace has, nobody gets in all of them.
+#[test]
+fn who_unseals_reads_no_pod_and_no_request_elsewhere() {
+    let objects = render("touchseal-system", &[]);
+    let resources = |kind: &str| -> BTreeSet<String> {
+        let role = named(&objects, kind, "touchseal-unsealer").unwrap();
+        let rules = role["rules"].as_array().unwrap().iter();
+        rules.flat_map(|rule| list(rule, "resources")).map(str::to_owned).collect()
+    };
+    let set = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    assert_eq!(
+        resources("ClusterRole"),
+        set(&["keyrings", "encryptedsecrets", "recipients", "tokenreviews"])
+    );
+    assert_eq!(resources("Role"), set(&["unsealrequests", "pods"]));
+    let role = named(&objects, "Role", "touchseal-unsealer").unwrap();
+    assert_eq!(role["metadata"]["namespace"], "touchseal-system");
+}
+
+#[test]
+fn every_role_for_people_stands_in_the_installation_and_beside_its_switch() {
+    let page = fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    let values = fs::read_to_string(folder().join("values.yaml")).unwrap();
+    let mut roles = 0;
+    for role in render("touchseal-system", &[]) {
+        if text(&role, "/metadata/labels/app.kubernetes.io~1component") != "roles" {
+            continue;
+        }
+        roles += 1;
+        let name = text(&role, "/metadata/name");
+        assert!(page.contains(&format!("\n| `{name}` |")), "docs/install.md: no row for {name}");
+        let short = name.strip_prefix("touchseal").unwrap();
+        assert!(values.contains(short), "values.yaml: {name} is not listed");
+    }
+    assert!(roles >= 6);
 }

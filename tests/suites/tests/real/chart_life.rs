@@ -37,7 +37,8 @@ fn fresh(test: &str) -> World {
     world
 }
 
-/// The chart as it might have been: an older version, whose EncryptedSecrets could not be suspended.
+/// The chart as it was in one respect and might have been in another: an older version, whose PriorityClass pushed others out,
+/// which cannot be changed, and whose EncryptedSecrets could not be suspended.
 fn older(at: &Path) -> PathBuf {
     let chart = at.join("older");
     copy(&chart::folder(), &chart);
@@ -46,6 +47,15 @@ fn older(at: &Path) -> PathBuf {
     let spec = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
     assert!(spec.as_object_mut().unwrap().remove("suspend").is_some());
     fs::write(&definition, serde_norway::to_string(&crd).unwrap()).unwrap();
+    for (file, now, then) in [
+        ("_deployment.tpl", "(list . \"priority\")", "(list . \"operator\")"),
+        ("priorityclass.yaml", "preemptionPolicy: Never\n", ""),
+    ] {
+        let file = chart.join("templates").join(file);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(now), "{}", file.display());
+        fs::write(&file, text.replace(now, then)).unwrap();
+    }
     let about = chart.join("Chart.yaml");
     let text = fs::read_to_string(&about).unwrap().replace(env!("CARGO_PKG_VERSION"), "0.0.1");
     fs::write(&about, text).unwrap();
@@ -84,6 +94,7 @@ fn a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_secrets_s
     let said = release(&world, chart::RELEASE).install(&older, &[]);
     assert!(said.contains("touchseal keyring create prod"), "{said}");
     assert!(said.contains("touchseal unseal --operator-namespace life-system"), "{said}");
+    assert!(said.contains("networkPolicy.apiServer.cidrs"), "what is left open is told: {said}");
     world.wait_until_installed();
     assert!(!knows_suspend(&world));
     // The controllers make the Deployment's pods, which this namespace lets in.
@@ -158,7 +169,9 @@ fn a_release_is_installed_upgraded_rolled_back_and_uninstalled_and_its_secrets_s
 #[test]
 fn a_second_release_leaves_the_shared_parts_to_the_first() {
     let world = fresh("second");
-    let said = release(&world, chart::RELEASE).install(&chart::folder(), &["watchNamespaces={second-apps}"]);
+    let settings = ["watchNamespaces={second-apps}", "networkPolicy.apiServer.cidrs={192.0.2.10/32}"];
+    let said = release(&world, chart::RELEASE).install(&chart::folder(), &settings);
+    assert!(!said.contains("networkPolicy.apiServer.cidrs"), "{said}");
     assert!(said.contains("serves these namespaces alone: second-apps"), "{said}");
     world.cluster.namespace("second-other").unwrap();
     let other = Release { name: chart::RELEASE, namespace: "second-other", cluster: &world.cluster };

@@ -236,6 +236,15 @@ fn a_wish_that_only_stands_in_git_makes_nobody_a_holder() {
     let refused = burnt.says("blind", "EnrolmentRefused");
     assert!(refused["status"]["manifest"].is_null(), "{refused}");
 
+    // Deleted it goes, also where the garbage collector, which is another user, has to let go of it first.
+    let carol = ["--as=carol", "--as-group=system:masters"];
+    let file = burnt.world.cluster.dir().join("carols.json");
+    std::fs::write(&file, burnt.wish("carols", "carol", None).to_string()).unwrap();
+    let create = ["create", "-f", file.to_str().unwrap()];
+    burnt.world.cluster.kubectl_stdout(&[&create[..], &carol].concat()).unwrap();
+    let delete = ["delete", "enrolment", "carols", "-n", &burnt.world.system, "--cascade=foreground"];
+    burnt.world.cluster.kubectl_stdout(&[&delete[..], &["--timeout=30s"]].concat()).unwrap();
+
     // Neither the operator nor those who unseal may ask.
     let account = format!("--as=system:serviceaccount:{}:touchseal-operator", burnt.world.system);
     for who in [account.as_str(), "--as=somebody"] {

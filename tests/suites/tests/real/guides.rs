@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
+use serde_json::json;
 use touchseal_rig::tools::Tool;
 use touchseal_suites::chart::{self, Release};
 use touchseal_suites::cli::PIN;
@@ -85,9 +86,46 @@ fn getting_started_leads_to_a_rotated_secret() {
     assert_eq!(world.encrypted_secret("app")["status"]["secretGeneration"], 2);
 }
 
+/// Where the API servers are, as they say it themselves in a cluster that publishes it; documentation's addresses.
+fn publish_addresses(world: &World) {
+    for (name, kind, address) in
+        [("kubernetes", "IPv4", "192.0.2.10"), ("kubernetes-ipv6", "IPv6", "2001:db8::10")]
+    {
+        let slice = json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": kind,
+            "metadata": { "name": name, "namespace": "default",
+                "labels": { "kubernetes.io/service-name": "kubernetes" } },
+            "endpoints": [{ "addresses": [address], "conditions": { "ready": true } }],
+            "ports": [{ "name": "https", "port": 6443, "protocol": "TCP" }] });
+        world.cluster.apply(&slice.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_charts_readme_can_be_followed_to_its_end() {
+    let world = World::untouched();
+    let laptop = clone(&world);
+    Reading::at(&laptop).follow(&Page::of("charts/touchseal/README.md"));
+    let gone = ["get", "deployment", "-n", "touchseal-system", "-o=name"];
+    assert_eq!(world.cluster.kubectl_stdout(&gone).unwrap(), "");
+}
+
+#[test]
+fn what_a_runbook_begins_with_can_be_run() {
+    let mut world = World::documented();
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let _alice = laptop.key(0, 4_711);
+    laptop.create_keyring("prod", "alice");
+    world.cluster.apply(&fs::read_to_string(laptop.folder().join("prod.keyring.yaml")).unwrap()).unwrap();
+    let _operator = world.operator();
+    world.requests(1);
+    laptop.run(&["unseal", "--yes"], PIN).ok();
+    Reading::at(&laptop).follow(&Page::of("docs/runbooks.md"));
+}
+
 #[test]
 fn the_installation_can_be_followed_to_its_end() {
     let mut world = World::untouched();
+    publish_addresses(&world);
     let laptop = clone(&world);
     let _key = laptop.key(0, 4_711);
     let mut operator = None;

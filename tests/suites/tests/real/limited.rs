@@ -6,9 +6,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use touchseal_rig::poll::eventually;
 use touchseal_suites::apps::KEYRING;
-use touchseal_suites::pods::{env, mounting, spec};
+use touchseal_suites::pods::{env, spec};
 use touchseal_suites::world::value;
 use touchseal_suites::{Apps, DEADLINE, SoftHolder, World};
+
+use crate::rights::{number_generations, wait_and_give_way};
 
 /// A world whose operator is limited to these namespaces, with rights in them, and unsealed. Those whose names end in `-later`
 /// are left to be made.
@@ -137,19 +139,10 @@ fn it_serves_its_namespaces_and_asks_for_nothing_elsewhere() {
     apps.cluster.namespace(elsewhere).unwrap();
     apply_in(&apps, elsewhere, "app");
 
-    // From a document to a Secret, from a ConfigMap that comes late, around a foreign Secret.
+    // From a document to a Secret.
     assert_eq!(apps.recipient(here, KEYRING), apps.recipient);
     apps.serve_yaml("app", "password: first\n");
-    let reference = json!({ "configMapKeyRef": { "name": "settings", "key": "app.yaml" } });
-    apps.apply_secret("from-map", json!({ "documents": [reference] }));
-    apps.wait_for("from-map", "False", "SourceNotFound");
-    apps.apply_config_map("settings", json!({ "app.yaml": apps.encrypt("app.yaml", "password: first\n") }));
-    apps.wait_for("from-map", "True", "Materialised");
-    apps.kubectl(&["create", "secret", "generic", "taken", "--from-literal=a=theirs"]);
-    apps.apply_yaml("taken", "password: first\n");
-    apps.wait_for("taken", "False", "Conflict");
-    apps.kubectl(&["delete", "secret", "taken"]);
-    apps.wait_for("taken", "True", "Materialised");
+    wait_and_give_way(&apps);
 
     // A rotation, followed until nobody holds the old value; and what it counts.
     apps.run_pod("env", &spec(&env("app", "password")));
@@ -168,20 +161,7 @@ fn it_serves_its_namespaces_and_asks_for_nothing_elsewhere() {
     })
     .unwrap();
 
-    // Old generations stay while a pod names them.
-    let rotation = json!({ "delivery": "Immutable", "retention": { "period": "1s", "generations": 0 } });
-    for (number, text) in [(1, "first"), (2, "second")] {
-        let document = apps.encrypt("app.yaml", &format!("password: {text}\n"));
-        apps.apply_secret("numbered", json!({ "documents": [{ "sops": document }], "rotation": rotation }));
-        apps.wait_for_generation("numbered", number);
-        if number == 1 {
-            apps.run_pod("holder", &mounting("numbered-g1"));
-            apps.wait_for_consumers("numbered", 1, 0);
-        }
-    }
-    assert!(apps.secret("numbered-g1").is_some());
-    apps.end_pod("holder");
-    eventually(DEADLINE, "numbered-g1 to go", || apps.secret("numbered-g1").is_none()).unwrap();
+    number_generations(&apps);
 
     open_incident(&apps);
     wait_for_incident(&apps, "to have 4 exposed", |status| status["totals"]["exposed"] == 4);
@@ -231,6 +211,40 @@ fn a_namespace_that_comes_later_or_comes_back_is_served() {
     // The other one was served all the time.
     apps.apply_yaml("app", "password: second\n");
     apps.wait_for_generation("app", 2);
+}
+
+/// One right is missing that only tells whether a namespace is there; what is in it tells that, too.
+#[test]
+fn a_namespace_that_may_not_be_looked_at_keeps_nothing_waiting() {
+    let (here, there) = ("hidden-apps", "hidden-more");
+    let mut apps = limited("hidden", &[here, there]);
+    // The right to the Namespaces of both becomes one to the first.
+    let role = apps.cluster_role();
+    let mut rules = apps.cluster.get(&["clusterrole", &role]).unwrap()["rules"].clone();
+    let rules_of_namespaces = rules.as_array_mut().unwrap().iter_mut();
+    for rule in rules_of_namespaces.filter(|rule| rule["resources"] == json!(["namespaces"])) {
+        assert_eq!(rule["resourceNames"], json!([here, there]));
+        rule["resourceNames"] = json!([here]);
+    }
+    let patch = json!({ "rules": rules }).to_string();
+    apps.cluster.kubectl_stdout(&["patch", "clusterrole", &role, "--type=merge", "-p", &patch]).unwrap();
+    let user = format!("--as=system:serviceaccount:{}:touchseal-operator", apps.system);
+    let look = ["auth", "can-i", "list", &format!("namespaces/{there}"), &user];
+    eventually(DEADLINE, "the right to be gone", || {
+        let said = apps.cluster.kubectl(&look).unwrap();
+        String::from_utf8_lossy(&said.stdout).trim() == "no"
+    })
+    .unwrap();
+    apps.restart_operator();
+    apps.unseal_again();
+    apps.serve_yaml("app", "password: first\n");
+    apply_in(&apps, there, "app");
+    wait_for_secret_in(&apps, there, "app");
+    let log = apps.operator.process.log();
+    assert!(log.contains("may not list and watch this kind there"), "nobody is told what is missing");
+    // It is counted, and an incident ends, for nothing is waited for.
+    open_incident(&apps);
+    wait_for_incident(&apps, "to have 2 exposed", |status| status["totals"]["exposed"] == 2);
 }
 
 /// Nobody looks there any more, so nobody knows.

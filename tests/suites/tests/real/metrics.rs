@@ -235,8 +235,21 @@ fn sealed_or_not_it_answers_and_says_which() {
     wait_for(&second, &of(&apps, "encrypted_secrets", ",state=\"Materialised\""), 2.0);
 }
 
+/// A ServiceAccount that may read the metrics: what it shows.
+pub fn scraper(apps: &Apps) -> String {
+    apps.kubectl(&["create", "serviceaccount", "scraper"]);
+    let subject = format!("--serviceaccount={}:scraper", apps.apps);
+    let role = format!("--clusterrole=touchseal-metrics-reader.{}", apps.system);
+    apps.cluster.kubectl_stdout(&["create", "clusterrolebinding", "scraper", &role, &subject]).unwrap();
+    bearer(apps, "scraper", None)
+}
+
+fn bearer(apps: &Apps, account: &str, audience: Option<&str>) -> String {
+    format!("Bearer {}", apps.cluster.token(&apps.apps, account, None, audience).unwrap())
+}
+
 /// One request over TLS, as Python makes it: status and body.
-fn get(operator: &Operator, authorization: Option<&str>) -> (u16, String) {
+pub fn get(operator: &Operator, authorization: Option<&str>) -> (u16, String) {
     const ASK: &str = "
 import ssl, sys, urllib.error, urllib.request
 context = ssl._create_unverified_context()
@@ -260,16 +273,8 @@ print(answer.read().decode())
 fn who_may_get_the_path_reads_the_metrics_and_nobody_else() {
     let apps = Apps::with("metrics-auth", &["--metrics-auth=kubernetes"]);
     apps.upgrade(&["metrics.enabled=true"]);
-    for account in ["scraper", "nosy"] {
-        apps.kubectl(&["create", "serviceaccount", account]);
-    }
-    let subject = format!("--serviceaccount={}:scraper", apps.apps);
-    let role = format!("--clusterrole=touchseal-metrics-reader.{}", apps.system);
-    apps.cluster.kubectl_stdout(&["create", "clusterrolebinding", "scraper", &role, &subject]).unwrap();
-    let bearer = |account: &str, audience: Option<&str>| {
-        format!("Bearer {}", apps.cluster.token(&apps.apps, account, None, audience).unwrap())
-    };
-    let scraper = bearer("scraper", None);
+    apps.kubectl(&["create", "serviceaccount", "nosy"]);
+    let scraper = scraper(&apps);
     apps.serve_yaml("app", "password: first\n");
     // The API server needs a moment to know new rights; an answer of before holds ten seconds.
     let page = eventually(DEADLINE, "the scraper to be let in", || {
@@ -280,8 +285,8 @@ fn who_may_get_the_path_reads_the_metrics_and_nobody_else() {
     assert!(page.contains("touchseal_leads 1\n") && page.contains("features=\"leader-elect,metrics-auth\""));
     assert_eq!(get(&apps.operator, None).0, 401);
     assert_eq!(get(&apps.operator, Some("Bearer nonsense")).0, 401);
-    assert_eq!(get(&apps.operator, Some(&bearer("nosy", None))).0, 403);
-    let elsewhere = bearer("scraper", Some("somebody-else"));
+    assert_eq!(get(&apps.operator, Some(&bearer(&apps, "nosy", None))).0, 403);
+    let elsewhere = bearer(&apps, "scraper", Some("somebody-else"));
     assert_eq!(get(&apps.operator, Some(&elsewhere)).0, 401, "a token for somebody else is none for us");
 
     // A known token is not asked about again and again, and strangers cannot make the operator ask without end.
@@ -344,4 +349,41 @@ fn a_line_of_a_reconcile_names_object_generation_and_reconcile() {
     let id = |line: &Value| line["span"]["reconcile_id"].as_str().unwrap().to_owned();
     assert!(id(first).len() == 16 && id(first) != id(second), "{first} {second}");
     assert_eq!(second["fields"]["outcome"], "Materialised");
+}
+
+/// How much of the machine's memory a process has, in KiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// A kubelet that is not answered kills the operator, and its keys with it: nobody may be able to see to that.
+#[test]
+fn a_crowd_at_the_probes_neither_starves_the_kubelet_nor_fills_the_memory() {
+    let apps = Apps::new("probes");
+    let process = apps.operator.process.pid();
+    let before = resident(process);
+    let mut crowd = Vec::new();
+    for number in 0..4_000 {
+        let mut stream = apps.operator.connect_to_probes();
+        // Some say nothing, some begin to speak.
+        if number % 2 == 0 {
+            // It may be gone already.
+            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nX: ");
+        }
+        crowd.push(stream);
+        if number % 500 == 499 {
+            let began = std::time::Instant::now();
+            assert!(apps.operator.probe("/healthz").starts_with("HTTP/1.1 200 "), "after {number}");
+            assert!(began.elapsed().as_secs() < 1, "after {number} it took {:?}", began.elapsed());
+        }
+    }
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    assert!(files < 400, "{files} files are open");
+    let more = resident(process).saturating_sub(before);
+    assert!(more < 16 * 1024, "{more} KiB more");
+    // The operator works on meanwhile.
+    apps.serve_yaml("app", "password: first\n");
+    drop(crowd);
 }

@@ -11,7 +11,7 @@ use touchseal_rig::poll::eventually;
 use touchseal_rig::process::{self, Process};
 use touchseal_softkey::SoftKey;
 use touchseal_suites::cli::PIN;
-use touchseal_suites::{DEADLINE, Laptop, World, binaries, chart};
+use touchseal_suites::{DEADLINE, Laptop, World, binaries, chart, rights};
 
 /// A node with a reader, whose ServiceAccount has what is shipped.
 struct Edge {
@@ -160,6 +160,16 @@ fn a_cluster_comes_back_alone_and_a_pulled_key_seals_it() {
     edge.world.wait_for_replicas("prod", 2);
     assert_eq!(edge.key.pin_tries_left(), 3);
     assert!(!node.log().contains(PIN), "the PIN is in the log");
+
+    // All of this took every right it has, and no other.
+    let namespace = "node-alone-node-key";
+    let objects = chart::render(&system, &as_refs(&values(namespace, &edge.fingerprint)));
+    let granted = rights::granted(&objects, &format!("{namespace}/touchseal-node-key"), &system);
+    assert!(granted.len() >= 8, "{granted:?}");
+    let requests = edge.world.audited_of(&format!("{namespace}:touchseal-node-key"));
+    let (used, refused) = rights::used(&requests, &system);
+    assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(rights::unused(&granted, &used), []);
 }
 
 #[test]

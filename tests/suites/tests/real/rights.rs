@@ -1,93 +1,38 @@
 //! What the operator may do is what it does: everything it has a hand in happens once, and the API server's audit log is held
 //! against the chart's rules. Nothing is refused, and no right is there that was not used.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use touchseal_rig::poll::eventually;
 use touchseal_suites::apps::KEYRING;
-use touchseal_suites::chart;
+use touchseal_suites::cli::PIN;
 use touchseal_suites::pods::{env, mounting, spec};
-use touchseal_suites::{Apps, DEADLINE};
+use touchseal_suites::{Apps, DEADLINE, Laptop, World, chart, rights};
 
-/// One right, or one use of it: where (the operator's own namespace, or anywhere), of which resource, to do what.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
-    own: bool,
-    resource: String,
-    verb: String,
-}
+use crate::{metrics, rollout};
 
-/// What the chart gives the operator, a right for each verb of each rule.
-fn granted(apps: &Apps) -> BTreeSet<Right> {
-    let objects = chart::render(&apps.system, &[]);
-    let account = |object: &Value| {
-        object["subjects"].as_array().into_iter().flatten().any(|who| who["name"] == "touchseal-operator")
-    };
-    let bound: Vec<&Value> =
-        objects.iter().filter(|object| account(object)).map(|o| &o["roleRef"]["name"]).collect();
-    let words = |rule: &Value, field: &str| -> Vec<String> {
-        rule[field].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
-    };
-    let mut rights = BTreeSet::new();
-    let roles = objects.iter().filter(|o| o["kind"] == "Role" || o["kind"] == "ClusterRole");
-    for role in roles.filter(|role| bound.contains(&&role["metadata"]["name"])) {
-        for rule in role["rules"].as_array().unwrap() {
-            for resource in words(rule, "resources") {
-                for verb in words(rule, "verbs") {
-                    let own = role["kind"] == "Role" && role["metadata"]["namespace"] == apps.system.as_str();
-                    rights.insert(Right { own, resource: resource.clone(), verb });
-                }
-            }
-        }
-    }
-    assert!(rights.len() > 40, "{rights:?}");
-    rights
-}
-
-/// What the operators' requests used, and the requests that were refused.
-fn used(apps: &Apps) -> (BTreeSet<Right>, Vec<String>) {
-    let (mut rights, mut refused) = (BTreeSet::new(), Vec::new());
-    for event in apps.audited() {
-        if !event["user"]["extra"]["authentication.kubernetes.io/pod-name"].is_array() {
-            continue; // a test's kubectl that took its name
-        }
-        let text =
-            |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if event["responseStatus"]["code"] == 403 {
-            refused.push(format!("{} {}", text("/verb"), text("/requestURI")));
-        }
-        let resource = [text("/objectRef/resource"), text("/objectRef/subresource")];
-        let resource = resource.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        let own = text("/objectRef/namespace") == apps.system;
-        // Server-side apply of what is not there needs the right to create, too.
-        let created = text("/verb") == "patch" && event["responseStatus"]["code"] == 201;
-        for verb in [Some(text("/verb")), created.then(|| "create".to_owned())].into_iter().flatten() {
-            rights.insert(Right { own, resource: resource.clone(), verb });
-        }
-    }
-    (rights, refused)
-}
+/// What gives rights of its own.
+const OPTIONS: [&str; 2] = ["rollout.enabled=true", "metrics.enabled=true"];
 
 #[test]
 fn every_right_is_used_and_nothing_is_refused() {
-    let mut apps = Apps::new("rights");
+    let mut apps = Apps::with("rights", &["--metrics-auth=kubernetes"]);
+    apps.upgrade(&OPTIONS);
     deliver(&mut apps);
     consume(&apps);
     hand_over(&mut apps);
     wishes(&apps);
-    let granted = granted(&apps);
-    let unused = || -> Vec<Right> {
-        let (used, refused) = used(&apps);
-        assert_eq!(refused, Vec::<String>::new());
-        // A right to all namespaces is used wherever; one in its own namespace there.
-        let is_used = |right: &&Right| {
-            used.iter().any(|u| u.resource == right.resource && u.verb == right.verb && (u.own || !right.own))
-        };
-        granted.iter().filter(|right| !is_used(right)).cloned().collect()
-    };
+    scrape(&apps);
+    restart(&apps);
+    let account = format!("{}/touchseal-operator", apps.system);
+    let granted = rights::granted(&chart::render(&apps.system, &OPTIONS), &account, &apps.system);
+    assert!(granted.len() > 60, "{granted:?}");
     eventually(DEADLINE, "every right to be used", || {
-        let unused = unused();
+        let mut requests = apps.audited();
+        // A test's kubectl may take its name.
+        requests.retain(|e| e["user"]["extra"]["authentication.kubernetes.io/pod-name"].is_array());
+        let (used, refused) = rights::used(&requests, &apps.system);
+        assert_eq!(refused, Vec::<String>::new());
+        let unused = rights::unused(&granted, &used);
         if unused.is_empty() { Ok(()) } else { Err(format!("never used: {unused:#?}")) }
     })
     .unwrap();
@@ -108,6 +53,10 @@ fn who_writes_who_unseals_and_who_looks_have_separate_rights() {
     let people = ["unsealer", "auditor", "incident-manager", "emergency-enroller"]
         .map(|role| format!("touchseal-{role}"));
     people.iter().for_each(|role| bind("clusterrolebinding", role));
+    let unsealer = "touchseal-unsealer";
+    let (role, user) = (format!("--role={unsealer}"), format!("--user={unsealer}"));
+    let bind = ["create", "rolebinding", unsealer, "-n", system, &role, &user];
+    apps.cluster.kubectl_stdout(&bind).unwrap();
     for (role, place, may, may_not) in [
         (
             "edit",
@@ -134,7 +83,12 @@ fn who_writes_who_unseals_and_who_looks_have_separate_rights() {
                 "get configmaps",
             ],
         ),
-        ("touchseal-unsealer", here, &["list encryptedsecrets"], &["create encryptedsecrets", "get secrets"]),
+        (
+            "touchseal-unsealer",
+            here,
+            &["list encryptedsecrets", "create tokenreviews", "patch keyrings"],
+            &["create encryptedsecrets", "get secrets", "get pods", "list unsealrequests"],
+        ),
         (
             "touchseal-auditor",
             here,
@@ -179,16 +133,7 @@ fn who_writes_who_unseals_and_who_looks_have_separate_rights() {
 /// Documents inline and from a ConfigMap, foreign Secrets in the way, drift, another type, copies of old content.
 fn deliver(apps: &mut Apps) {
     apps.serve_yaml("app", "password: first\n");
-    let reference = json!({ "configMapKeyRef": { "name": "settings", "key": "app.yaml" } });
-    apps.apply_secret("from-map", json!({ "documents": [reference] }));
-    apps.wait_for("from-map", "False", "SourceNotFound");
-    apps.apply_config_map("settings", json!({ "app.yaml": apps.encrypt("app.yaml", "password: first\n") }));
-    apps.wait_for("from-map", "True", "Materialised");
-    apps.kubectl(&["create", "secret", "generic", "taken", "--from-literal=a=theirs"]);
-    apps.apply_yaml("taken", "password: first\n");
-    apps.wait_for("taken", "False", "Conflict");
-    apps.kubectl(&["delete", "secret", "taken"]);
-    apps.wait_for("taken", "True", "Materialised");
+    wait_and_give_way(apps);
     // The same Event twice is counted.
     for round in ["one", "two"] {
         let patch = json!({ "stringData": { "password": round } }).to_string();
@@ -207,8 +152,22 @@ fn deliver(apps: &mut Apps) {
     .unwrap();
 }
 
-/// Rotations with consumers: counted, old generations kept while they are named and then deleted; an incident.
-fn consume(apps: &Apps) {
+/// A document in a ConfigMap that comes late, and a foreign Secret in the way.
+pub fn wait_and_give_way(apps: &Apps) {
+    let reference = json!({ "configMapKeyRef": { "name": "settings", "key": "app.yaml" } });
+    apps.apply_secret("from-map", json!({ "documents": [reference] }));
+    apps.wait_for("from-map", "False", "SourceNotFound");
+    apps.apply_config_map("settings", json!({ "app.yaml": apps.encrypt("app.yaml", "password: first\n") }));
+    apps.wait_for("from-map", "True", "Materialised");
+    apps.kubectl(&["create", "secret", "generic", "taken", "--from-literal=a=theirs"]);
+    apps.apply_yaml("taken", "password: first\n");
+    apps.wait_for("taken", "False", "Conflict");
+    apps.kubectl(&["delete", "secret", "taken"]);
+    apps.wait_for("taken", "True", "Materialised");
+}
+
+/// A Secret for each generation: the old one stays while a pod names it, and then goes.
+pub fn number_generations(apps: &Apps) {
     let rotation = json!({ "delivery": "Immutable", "retention": { "period": "1s", "generations": 0 } });
     for (number, text) in [(1, "first"), (2, "second")] {
         let document = apps.encrypt("app.yaml", &format!("password: {text}\n"));
@@ -219,8 +178,14 @@ fn consume(apps: &Apps) {
             apps.wait_for_consumers("numbered", 1, 0);
         }
     }
+    assert!(apps.secret("numbered-g1").is_some());
     apps.end_pod("holder");
     eventually(DEADLINE, "numbered-g1 to go", || apps.secret("numbered-g1").is_none()).unwrap();
+}
+
+/// Rotations with consumers: counted, old generations kept while they are named and then deleted; an incident.
+fn consume(apps: &Apps) {
+    number_generations(apps);
     // Another delivery: the ConfigMap that tells the newest name goes.
     let document = apps.encrypt("app.yaml", "password: second\n");
     apps.apply_secret("numbered", json!({ "documents": [{ "sops": document }] }));
@@ -265,4 +230,67 @@ fn wishes(apps: &Apps) {
         }
     })
     .unwrap();
+}
+
+/// Somebody who may reads the metrics.
+fn scrape(apps: &Apps) {
+    let scraper = metrics::scraper(apps);
+    eventually(DEADLINE, "the scraper to be let in", || {
+        let (status, _) = metrics::get(&apps.operator, Some(&scraper));
+        if status == 200 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .unwrap();
+}
+
+/// A workload of each kind is restarted.
+fn restart(apps: &Apps) {
+    const KINDS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
+    rollout::apply(apps, "rolled", "password: first\n");
+    apps.wait_for("rolled", "True", "Materialised");
+    let node = rollout::run_workloads(apps, &KINDS, "rolled");
+    apps.next_second();
+    rollout::apply(apps, "rolled", "password: second\n");
+    for kind in KINDS.map(str::to_lowercase) {
+        rollout::wait_until_restarted_for(apps, &format!("{kind}/{kind}"), "rolled=2");
+    }
+    drop(node);
+}
+
+/// The two roles are enough for whoever holds a YubiKey, and neither is without the other.
+#[test]
+fn who_has_both_roles_of_an_unsealer_unseals_looks_and_seals() {
+    let mut world = World::new("unsealer");
+    let system = world.system.clone();
+    let account = ["-n", &system, "--serviceaccount", &format!("{system}:alice")];
+    let kubectl = |arguments: &[&str]| world.cluster.kubectl_stdout(arguments).unwrap();
+    kubectl(&["create", "serviceaccount", "alice", "-n", &world.system]);
+    let role = ["create", "rolebinding", "alice", "--role=touchseal-unsealer"];
+    kubectl(&[&role[..], &account].concat());
+    let kubeconfig = world.cluster.kubeconfig_for_service_account(&world.system, "alice", None).unwrap();
+    let laptop = Laptop::new(&kubeconfig);
+    let _key = laptop.key(0, 4_711);
+    world.apply_keyring(KEYRING, &laptop.create_keyring(KEYRING, "alice"));
+    let _operator = world.operator();
+    world.requests(1);
+    let place = ["--operator-namespace", &system];
+    let unseal = || laptop.run(&[&["unseal", "--yes"][..], &place].concat(), PIN);
+    let run = |command: &str| laptop.run_plain(&[&[command][..], &place].concat());
+    unseal().refused(1, &["forbidden", "roles touchseal-unsealer"]);
+    let role = ["create", "clusterrolebinding", "alice", "--clusterrole=touchseal-unsealer"];
+    world.cluster.kubectl_stdout(&[&role[..], &account].concat()).unwrap();
+    eventually(DEADLINE, "the role to count", || {
+        let said = run("doctor");
+        if said.out.contains("rights that unsealing and sealing need") {
+            Ok(())
+        } else {
+            Err(said.out + &said.err)
+        }
+    })
+    .unwrap();
+    unseal().ok();
+    world.wait_for_replicas(KEYRING, 1);
+    assert!(run("status").ok().out.contains(KEYRING));
+    run("seal").ok();
+    world.wait_for_replicas(KEYRING, 0);
+    world.cluster.kubectl_stdout(&["delete", "clusterrolebinding", "alice"]).unwrap();
 }

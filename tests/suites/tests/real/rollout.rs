@@ -12,7 +12,8 @@ use crate::drain::deployment;
 
 const ANNOTATION: &str = "/spec/template/metadata/annotations/touchseal.dev~1secret-generations";
 
-fn apply(apps: &Apps, name: &str, plain: &str) {
+/// An EncryptedSecret that has its workloads restarted.
+pub fn apply(apps: &Apps, name: &str, plain: &str) {
     let document = apps.encrypt("app.yaml", plain);
     apps.apply_secret(
         name,
@@ -28,7 +29,8 @@ fn restarted_for(apps: &Apps, what: &str) -> Option<String> {
     get(apps, what).pointer(ANNOTATION).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn wait_until_restarted_for(apps: &Apps, what: &str, generations: &str) {
+/// Waits until a workload was restarted for these generations.
+pub fn wait_until_restarted_for(apps: &Apps, what: &str, generations: &str) {
     eventually(DEADLINE, &format!("{what} to be restarted for {generations}"), || {
         let found = restarted_for(apps, what);
         if found.as_deref() == Some(generations) { Ok(()) } else { Err(format!("{found:?}")) }
@@ -169,31 +171,46 @@ fn a_roll_out_in_progress_is_not_piled_upon() {
     apps.wait_with_kubelet("app", "drained", |object| condition(object, "Draining")["reason"] == "Drained");
 }
 
-#[test]
-fn stateful_sets_and_daemon_sets_too() {
-    let apps = Apps::new("kinds");
-    apps.upgrade(&["rollout.enabled=true"]);
-    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "nowhere" } });
-    apps.cluster.apply(&node.to_string()).unwrap();
+/// The node that pods name, for as long as this lives: a DaemonSet has none without.
+pub struct Node<'a>(&'a Apps);
+
+impl Drop for Node<'_> {
+    fn drop(&mut self) {
+        drop(self.0.cluster.kubectl(&["delete", "node", "nowhere"]));
+    }
+}
+
+/// A workload of each kind, called after it, with one running pod that reads this Secret.
+pub fn run_workloads<'a>(apps: &'a Apps, kinds: &[&str], secret: &str) -> Node<'a> {
+    let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "nowhere" } });
+    apps.cluster.apply(&object.to_string()).unwrap();
+    let node = Node(apps);
     // The API server marks a new node as not ready; its kubelet would say that it is.
     apps.cluster
         .kubectl_stdout(&["patch", "node", "nowhere", "--type=merge", "-p", r#"{"spec":{"taints":null}}"#])
         .unwrap();
-    apply(&apps, "app", "password: first\n");
-    apps.wait_for("app", "True", "Materialised");
-    for (kind, more) in
-        [("StatefulSet", json!({ "serviceName": "x", "replicas": 1 })), ("DaemonSet", json!({}))]
-    {
-        let name = kind.to_lowercase();
-        let mut object = deployment(&apps, &name, &spec(&env("app", "password")));
+    for kind in kinds {
+        let mut object = deployment(apps, &kind.to_lowercase(), &spec(&env(secret, "password")));
         object["kind"] = json!(kind);
         object["spec"].as_object_mut().unwrap().remove("replicas");
-        for (field, value) in more.as_object().unwrap() {
-            object["spec"][field] = value.clone();
+        if *kind == "StatefulSet" {
+            object["spec"]["serviceName"] = json!("x");
         }
         apps.cluster.apply(&object.to_string()).unwrap();
     }
-    apps.wait_with_kubelet("app", "two pods", |object| object["status"]["consumers"]["current"] == 2);
+    apps.wait_with_kubelet(secret, "a pod of each", |object| {
+        object["status"]["consumers"]["current"] == kinds.len()
+    });
+    node
+}
+
+#[test]
+fn stateful_sets_and_daemon_sets_too() {
+    let apps = Apps::new("kinds");
+    apps.upgrade(&["rollout.enabled=true"]);
+    apply(&apps, "app", "password: first\n");
+    apps.wait_for("app", "True", "Materialised");
+    let _node = run_workloads(&apps, &["StatefulSet", "DaemonSet"], "app");
     // The DaemonSet's pods are its own: one that only mounts the files is not restarted.
     apps.run_pod("reads", &mounting("app"));
     apps.wait_for_consumers("app", 3, 0);
@@ -205,7 +222,6 @@ fn stateful_sets_and_daemon_sets_too() {
     apps.wait_with_kubelet("app", "only files to refresh", |object| {
         object["status"]["consumers"]["stale"] == 1 && condition(object, "Draining")["reason"] == "Refreshing"
     });
-    apps.cluster.kubectl_stdout(&["delete", "node", "nowhere"]).unwrap();
 }
 
 #[test]

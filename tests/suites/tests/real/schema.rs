@@ -1,7 +1,8 @@
 //! What the API server refuses before the operator ever sees it, and in which words.
 
 use serde_json::{Value, json};
-use touchseal_suites::Apps;
+use touchseal_rig::poll::eventually;
+use touchseal_suites::{Apps, DEADLINE, SoftHolder, World};
 
 #[test]
 fn what_is_no_sops_document_never_gets_into_the_cluster() {
@@ -90,4 +91,51 @@ fn the_name_of_the_secret_cannot_change() {
     labelled["target"]["labels"] = json!({ "team": "a" });
     apps.apply_secret("named", labelled);
     apps.wait_for("named", "True", "Materialised");
+}
+
+/// Also where the chart's policy is not: an answer comes after the question, and to the question that was asked.
+#[test]
+fn of_an_enrolment_only_the_answer_changes_and_not_at_once() {
+    let world = World::bare("enrolment-rules");
+    world.upgrade_where(&[], |object| object["kind"] == "CustomResourceDefinition");
+    world
+        .cluster
+        .kubectl_stdout(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
+        .unwrap();
+    let holder = SoftHolder::generate("alice", 1).create_keyring().0.holders[0].clone();
+    let wish = |change: Value| {
+        let mut spec = json!({ "keyring": "prod", "revision": 1, "holder": holder,
+            "requestedBy": "alice", "reason": "none" });
+        for (field, value) in change.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        json!({ "apiVersion": "touchseal.dev/v1alpha1", "kind": "Enrolment",
+            "metadata": { "name": "wish", "namespace": world.system }, "spec": spec })
+    };
+    let apply = |change: Value| world.cluster.apply(&wish(change).to_string()).map_err(|e| e.to_string());
+    // A definition that changed takes a moment to count.
+    eventually(DEADLINE, "an answer at once to be refused", || match apply(json!({ "answer": "0" })) {
+        Err(said) if said.contains("spec: Invalid value") && said.contains("has asked back") => Ok(()),
+        Err(said) => Err(said),
+        Ok(()) => {
+            world.cluster.kubectl_stdout(&["delete", "enrolment", "wish", "-n", &world.system]).unwrap();
+            Err("it was taken".to_owned())
+        }
+    })
+    .unwrap();
+    apply(json!({})).unwrap();
+    for (field, value) in [
+        ("keyring", json!("other")),
+        ("revision", json!(2)),
+        ("requestedBy", json!("mallory")),
+        ("reason", json!("another")),
+        ("holder", json!(SoftHolder::generate("mallory", 2).create_keyring().0.holders[0])),
+    ] {
+        let said = apply(json!({ field: value })).unwrap_err();
+        assert!(
+            said.contains("spec: Invalid value") && said.contains("only the answer changes"),
+            "{field}: {said}"
+        );
+    }
+    apply(json!({ "answer": "0" })).unwrap();
 }

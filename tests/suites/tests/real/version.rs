@@ -18,6 +18,9 @@ fn person(world: &World, role: &str) -> PathBuf {
     kubectl(&["create", "serviceaccount", role, "-n", &world.system]);
     let subject = format!("--serviceaccount={}:{role}", world.system);
     kubectl(&["create", "clusterrolebinding", role, &format!("--clusterrole={role}"), &subject]);
+    if role == "touchseal-unsealer" {
+        kubectl(&["create", "rolebinding", role, "-n", &world.system, &format!("--role={role}"), &subject]);
+    }
     world.cluster.kubeconfig_for_service_account(&world.system, role, None).unwrap()
 }
 

@@ -34,7 +34,8 @@ pub fn run(report: &mut Report) -> Outcome {
         storm(report, &stage).await?;
         idle(report, &stage).await?;
         memory(report, &stage).await?;
-        restart(report, &mut stage).await
+        restart(report, &mut stage).await?;
+        pods(report, &stage).await
     })
 }
 
@@ -117,6 +118,13 @@ async fn memory(report: &mut Report, stage: &Stage) -> Outcome {
     report.value("memory.foreign", now("VmRSS")?, "MiB");
     report.value("memory.peak", now("VmHWM")?, "MiB");
     report.ratio("memory.of-40mib", now("VmRSS")? / 40.0, Budget::AtMost(1.0));
+    Ok(())
+}
+
+/// What pods that use the Secrets take.
+async fn pods(report: &mut Report, stage: &Stage) -> Outcome {
+    let pid = stage.pid()?;
+    let now = |what: &'static str| process::memory_mib(pid, what);
     eprintln!("bench: {PODS} pods ...");
     let before = now("VmRSS")?;
     let asks = (0..PODS).map(|index| {

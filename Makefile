@@ -1,5 +1,5 @@
-# `make demo` tells the whole story on real parts; `make test` proves it. Both begin with `make tools`, which builds what
-# is missing into a store shared by all checkouts (see tests/rig/tools.sh) and is quick the second time.
+# `make demo` tells the whole story on real parts; `make test` proves it. Both begin with tests/rig/tools.sh, which builds what
+# is missing for it into a store shared by all checkouts and is quick the second time; `make tools` is all of it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -15,15 +15,17 @@ PROGRAMS := $(BUILT)/debug
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: tools ## the story from ciphertext in git to a native Secret, on a real API server and a software YubiKey
-	cargo build --workspace --bins
+demo: ## the story from ciphertext in git to a native Secret, on a real API server and a software YubiKey
+	@tests/rig/tools.sh demo
+	cargo build --package touchseal-cli --package touchseal-controller --package touchseal-suites --bins
 	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" "$(PROGRAMS)/demo"
 
-test: image ## every test of the workspace
+test: tools image ## every test of the workspace
 	cargo build --workspace --bins
 	TOUCHSEAL_PROGRAMS="$(PROGRAMS)" TOUCHSEAL_IMAGE="$(BUILT)/image" cargo test --workspace --no-fail-fast
 
-image: tools ## the operator's image and its list of parts, in target/image; see operator/image/README.md
+image: ## the operator's image and its list of parts, in target/image; see operator/image/README.md
+	@tests/rig/tools.sh image
 	@operator/image/image.sh
 
 # Coverage comes from the compiler, so nothing but the stable toolchain is needed; see tests/fuzz/README.md.

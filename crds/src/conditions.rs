@@ -59,6 +59,8 @@ words! {
         Materialised,
         /// A key is needed that no holder has released to this process.
         Sealed,
+        /// The keyring that may open it is refused, so no key is there; its condition Tampered says why.
+        KeyringRefused,
         /// Keyring: the time since a holder's release is over by `sealAfter`.
         SealAfter,
         /// Reconciling is switched off by `spec.suspend`.

@@ -4,6 +4,8 @@
 #   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit, krew,
 #                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
 #                   tests/*/apt-packages.txt
+#   tools.sh demo   what `make demo` needs of these: control plane, kubectl, helm, sops, and packages marked `demo`
+#   tools.sh image  what `make image` needs: cargo-cyclonedx, and packages marked `image`
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -46,23 +48,17 @@ main() {
     case ${1:-all} in
     all)
         debian_packages
-        from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
-        provide sops "$SOPS" "fetching sops $SOPS"
+        for_demo
+        for_image
         provide pre-commit "$PRE_COMMIT" "fetching pre-commit"
         provide sopsbatch "$SOPSBATCH" "building sopsbatch on sops's Go library (about 2 minutes)"
         provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
-        from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
-        from_assets kube-apiserver ||
-            provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
-        provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
-        provide helm "$HELM" "building helm $HELM (about 1 minute)"
         provide krew "$KREW" "building krew $KREW (about 1 minute)"
         link validate-krew-manifest "$STORE/krew-$KREW/validate-krew-manifest"
         provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide kube-scheduler "$KUBERNETES" "building kube-scheduler $KUBERNETES (about 1 minute)"
         provide kubelet "$KUBERNETES" "building kubelet $KUBERNETES (about 1 minute)"
         provide_containerd
-        provide cargo-cyclonedx $CARGO_CYCLONEDX "building cargo-cyclonedx $CARGO_CYCLONEDX (about 1 minute)"
         provide age-plugin-yubikey $AGE_PLUGIN_YUBIKEY "building age-plugin-yubikey $AGE_PLUGIN_YUBIKEY (about 1 minute)"
         [[ ! -x $STORE/chromium-$RELEASE/chromium ]] && system_browser ||
             provide chromium "$RELEASE" "fetching chromium (about 100 MB)"
@@ -71,14 +67,36 @@ main() {
             link promtool "$STORE/prometheus-$RELEASE/promtool"
         }
         ;;
+    demo)
+        debian_packages demo
+        for_demo
+        ;;
+    image)
+        debian_packages image
+        for_image
+        ;;
     deny)
         if cargo deny --version >/dev/null 2>&1; then return; fi
         provide cargo-deny $CARGO_DENY "building cargo-deny $CARGO_DENY (about 4 minutes)"
         ;;
     *)
-        die "unknown argument '$1': nothing, or deny"
+        die "unknown argument '$1': nothing, demo, image or deny"
         ;;
     esac
+}
+
+for_demo() {
+    from_assets kubectl || provide kubectl "$KUBECTL" "fetching kubectl $KUBECTL"
+    provide sops "$SOPS" "fetching sops $SOPS"
+    from_assets etcd || provide etcd "$ETCD" "building etcd $ETCD (about 1 minute)"
+    from_assets kube-apiserver ||
+        provide kube-apiserver "$KUBERNETES" "building kube-apiserver $KUBERNETES (about 4 minutes)"
+    provide kube-controller-manager "$KUBERNETES" "building kube-controller-manager $KUBERNETES (about 1 minute)"
+    provide helm "$HELM" "building helm $HELM (about 1 minute)"
+}
+
+for_image() {
+    provide cargo-cyclonedx $CARGO_CYCLONEDX "building cargo-cyclonedx $CARGO_CYCLONEDX (about 1 minute)"
 }
 
 # --- how each tool is made: into the folder $1, with its executable under its own name -------------------------------
@@ -242,9 +260,10 @@ cargo_install() {
 
 # --- Debian packages --------------------------------------------------------------------------------------------------
 
+# Those of a group, by the words behind each package's #; of none: all.
 debian_packages() {
-    local wanted missing
-    wanted=$(sed 's/#.*//' "$ROOT"/tests/*/apt-packages.txt | xargs -n1 | sort -u)
+    local wanted missing group=${1:-}
+    wanted=$(sed -n "/^[a-z].*${group:+#.*\b$group\b}/{s/ *#.*//;p}" "$ROOT"/tests/*/apt-packages.txt | sort -u)
     if ! command -v dpkg-query >/dev/null; then
         say "not a Debian or Ubuntu: please have the equivalents of these installed:" $wanted
         return

@@ -33,7 +33,7 @@ const AFTER_HELP: &str = concat!(
 /// Secrets in git as ciphertext, in the cluster as native Secrets, released by one touch of a YubiKey.
 #[derive(Debug, Parser)]
 #[command(name = "touchseal", version, after_help = AFTER_HELP, max_term_width = 80)]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -193,8 +193,12 @@ mod tests {
         }
         let mut told = Vec::new();
         visit(&mut definition("touchseal"), &mut told);
-        let silent: Vec<&str> =
-            told.iter().filter(|(_, says)| !says).map(|(name, _)| name.as_str()).collect();
+        let silent: Vec<&str> = told
+            .iter()
+            .filter(|(_, says)| !says)
+            .map(|(name, _)| name.as_str())
+            .filter(|name| *name != "help")
+            .collect();
         assert_eq!(silent, ["completion"]);
     }
 

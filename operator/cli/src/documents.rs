@@ -18,3 +18,16 @@ pub use error::DocumentsError;
 pub use file::{DocumentFile, InPlace, Written};
 pub use open::Opened;
 pub use progress::Progress;
+
+use crate::error::{Exit, Failure};
+
+/// What a command that works on a tree ends with where there is nothing for it in so many files: most likely the path is
+/// another one than was meant.
+pub fn nothing_in(files: usize) -> Failure {
+    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    Failure::new(
+        Exit::Failed,
+        format!("no document is in {files}"),
+        "check the path; a file given by name must hold a document",
+    )
+}

@@ -152,6 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn help_is_a_command_too() {
+        for words in
+            [&["help"][..], &["help", "unseal"], &["help", "keyring", "create"], &["keyring", "help"]]
+        {
+            let words = words.iter().map(OsString::from).collect();
+            let parsed = command(Name::Own).try_get_matches_from(
+                std::iter::once(OsString::from("touchseal")).chain::<Vec<OsString>>(words),
+            );
+            assert_eq!(parsed.unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
+        }
+    }
+
+    #[test]
     fn a_wrong_command_line_is_two_lines_and_exit_code_2() {
         let failure = run(Name::Own, vec!["unseal".into(), "--serail".into(), "1".into()]).unwrap_err();
         assert_eq!(failure.exit(), Exit::Usage);

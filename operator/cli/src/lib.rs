@@ -16,6 +16,8 @@ mod error;
 mod examples;
 mod files;
 mod hardening;
+#[cfg(test)]
+mod hints_tests;
 mod invocation;
 mod known;
 mod local_keys;

@@ -238,6 +238,12 @@ impl Identities {
         }
     }
 
+    /// Takes up the keyring near the files, if it is known here, so that nobody has to be asked about it.
+    pub fn take_known(&mut self) -> bool {
+        // What cannot be decided, such as between two known ones, is no reason to fail for who named none.
+        matches!(keyring::find_known(&self.places), Ok(Some(_))) && matches!(self.keyring(), Ok(Some(_)))
+    }
+
     /// Whether identities where sops looks for them open this document without the keyring.
     pub fn without_keyring(&mut self, document: &Document) -> Option<Rc<Opener>> {
         let stock = self.stock();

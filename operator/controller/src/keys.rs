@@ -35,7 +35,7 @@ pub struct NamespaceKeys {
     /// Names of keyrings that are sealed here.
     pub sealed: Vec<String>,
     /// Names of keyrings that are refused.
-    pub tampered: Vec<String>,
+    pub refused: Vec<String>,
 }
 
 /// One keyring's keys for one namespace.
@@ -134,14 +134,14 @@ impl Inner {
 }
 
 fn derive(inner: &Inner, namespace: &str) -> Result<NamespaceKeys, DeriveError> {
-    let mut keys = NamespaceKeys { open: Vec::new(), sealed: Vec::new(), tampered: Vec::new() };
+    let mut keys = NamespaceKeys { open: Vec::new(), sealed: Vec::new(), refused: Vec::new() };
     for (name, state) in &inner.keyrings {
         match state.phase() {
             // Its manifest is there and its pin cannot be told: it may yet open, so nothing is known of its documents.
             Phase::Absent if inner.present.contains(name) => keys.sealed.push(name.clone()),
             Phase::Absent => {}
             Phase::Sealed(_) | Phase::Opening(_) => keys.sealed.push(name.clone()),
-            Phase::Tampered(_) => keys.tampered.push(name.clone()),
+            Phase::Tampered(_) => keys.refused.push(name.clone()),
             Phase::Unsealed(unsealed) => keys.open.push(keyring_keys(name, &unsealed.open, namespace)?),
         }
     }

@@ -121,13 +121,22 @@ fn check_opened(observed: &Observed<'_>) -> Option<Stop> {
     match &observed.opened {
         Opened::Content(_) => None,
         Opened::Failed(trouble) => Some(Stop::Trouble(trouble.clone())),
-        Opened::Sealed { .. } if unchanged_since_ready(observed) => Some(Stop::Keep),
+        Opened::Sealed { .. } | Opened::Refused { .. } if unchanged_since_ready(observed) => Some(Stop::Keep),
         Opened::Sealed { keyrings } => Some(Stop::Trouble(Trouble::new(
             Reason::Sealed,
             format!(
                 "waits for keyring {keyrings}, which is sealed; a holder unseals it with `touchseal unseal`"
             ),
         ))),
+        Opened::Refused { keyrings, otherwise } => {
+            let mut message = format!(
+                "waits for keyring {keyrings}, whose manifest is refused (its condition Tampered says why); an administrator applies the right manifest, then a holder unseals it with `touchseal unseal`"
+            );
+            if let Some(otherwise) = otherwise {
+                message.push_str(&format!("; if the document is for another keyring: {otherwise}"));
+            }
+            Some(Stop::Trouble(Trouble::new(Reason::KeyringRefused, message)))
+        }
     }
 }
 
@@ -149,7 +158,7 @@ fn older(back: &RolledBack<'_>) -> String {
     format!("{what} were last modified at {}, but one of {} was served before", back.now.0, back.newest.0)
 }
 
-/// Sealed, and nothing we can see without the key differs from what was last materialised.
+/// Sealed or refused, and nothing we can see without the key differs from what was last materialised.
 fn unchanged_since_ready(observed: &Observed<'_>) -> bool {
     let same_spec = observed.object.status.as_ref().and_then(|s| s.observed_generation)
         == observed.object.metadata.generation;

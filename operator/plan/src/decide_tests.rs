@@ -86,6 +86,10 @@ impl World {
         Opened::Sealed { keyrings: "prod".to_owned() }
     }
 
+    fn refused(&self) -> Opened {
+        Opened::Refused { keyrings: "prod".to_owned(), otherwise: None }
+    }
+
     fn tampered(&self) -> Opened {
         Opened::Failed(Trouble::new(Reason::DocumentTampered, "documents[0]: the MAC is wrong"))
     }
@@ -451,6 +455,8 @@ fn checks_come_in_order() {
     assert_eq!(world.reason(), "Conflict");
     world.opened = World::sealed;
     assert_eq!(world.reason(), "Sealed");
+    world.opened = World::refused;
+    assert_eq!(world.reason(), "KeyringRefused");
     world.opened = World::tampered;
     assert_eq!(world.reason(), "DocumentTampered");
     world.target().type_ = Some(REFUSED_SECRET_TYPES[0].to_owned());
@@ -461,8 +467,9 @@ fn checks_come_in_order() {
 
 #[test]
 fn whatever_stops_writes_no_secret_and_no_ledger() {
-    let stops: [(&str, Change); 6] = [
+    let stops: [(&str, Change); 7] = [
         ("sealed", |w| w.opened = World::sealed),
+        ("refused", |w| w.opened = World::refused),
         ("tampered", |w| w.opened = World::tampered),
         ("suspended", |w| w.object.spec.suspend = Some(true)),
         ("conflict", |w| w.foreign(false)),
@@ -543,17 +550,23 @@ fn a_bad_document_says_which_generation_the_secret_keeps() {
     assert_eq!(decision.status.unwrap().secret_generation, Some(1), "the status still says what is served");
 }
 
-// Sealed.
+// Sealed, or without a keyring that is accepted.
+
+type Opens = fn(&World) -> Opened;
+
+const KEYLESS: [(Opens, &str); 2] = [(World::sealed, "Sealed"), (World::refused, "KeyringRefused")];
 
 #[test]
-fn sealed_and_unchanged_stays_ready() {
-    let mut world = World::in_place();
-    world.opened = World::sealed;
-    assert!(is_empty(&world.decide()));
+fn without_a_key_what_is_unchanged_stays_ready() {
+    for (opened, reason) in KEYLESS {
+        let mut world = World::in_place();
+        world.opened = opened;
+        assert!(is_empty(&world.decide()), "{reason}");
+    }
 }
 
 #[test]
-fn sealed_with_anything_changed_waits() {
+fn without_a_key_anything_changed_waits() {
     let changes: [(&str, Change); 6] = [
         ("another document", |w| w.source = Some("source-2".to_owned())),
         ("another spec", |w| w.object.metadata.generation = Some(2)),
@@ -562,16 +575,33 @@ fn sealed_with_anything_changed_waits() {
         ("no ledger entry", |w| w.ledger = None),
         ("a lost status", |w| w.object.status = None),
     ];
-    for (what, change) in changes {
+    for ((what, change), (opened, wanted)) in
+        changes.into_iter().flat_map(|one| KEYLESS.map(|why| (one, why)))
+    {
         let mut world = World::in_place();
-        world.opened = World::sealed;
+        world.opened = opened;
         change(&mut world);
         let decision = world.decide();
         let (status, reason, message) = world.ready(&decision);
-        assert_eq!((status.as_str(), reason.as_str()), ("False", "Sealed"), "{what}");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", wanted), "{what}");
         assert!(message.contains("keyring prod") && message.contains("touchseal unseal"), "{message}");
         assert!(condition(&decision.status.unwrap(), ConditionType::Stalled).is_none(), "{what}");
     }
+}
+
+#[test]
+fn the_author_is_told_of_the_open_keyring_beside_a_refused_one() {
+    let mut world = World::in_place();
+    world.source = Some("source-2".to_owned());
+    world.opened = |_| Opened::Refused {
+        keyrings: "test".to_owned(),
+        otherwise: Some("documents[0]: it names age1other".to_owned()),
+    };
+    let message = world.ready(&world.decide()).2;
+    assert!(
+        message.contains("keyring test") && message.contains("documents[0]: it names age1other"),
+        "{message}"
+    );
 }
 
 // Suspended.

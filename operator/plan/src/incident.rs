@@ -385,6 +385,11 @@ fn conclude(incident: &Incident, before: IncidentStatus, found: Found, now: &Tim
     }
     let first = found.remaining.first().map(|e| format!("{}/{}:{}", e.namespace, e.name, e.key));
     let (closed, reason, message) = match (done, by_hand, first) {
+        (true, _, _) if found.safe == 0 => (
+            "True",
+            Reason::AllSafe,
+            format!("nothing remains, and nothing was replaced that could be revoked: {sum}"),
+        ),
         (true, _, _) => ("True", Reason::AllSafe, format!("every old value may be revoked: {sum}")),
         (_, true, None) => ("True", Reason::ClosedByHand, format!("closed by hand: {sum}")),
         (_, true, Some(first)) => (

@@ -194,7 +194,9 @@ fn it_closes_when_nothing_remains_and_stays_closed() {
     let closed = judge(&incident, &both, &open.remaining, &time(2_300));
     assert_eq!(condition(&closed), ("True".to_owned(), "AllSafe".to_owned()));
     assert_eq!(closed.status.closed_at, Some(time(2_300)));
-    assert_eq!(closed.notice.as_ref().map(|n| (n.warning, n.reason)), Some((false, Reason::AllSafe)));
+    let notice = closed.notice.as_ref().unwrap();
+    assert_eq!((notice.warning, notice.reason), (false, Reason::AllSafe));
+    assert!(notice.message.starts_with("every old value may be revoked: "), "{}", notice.message);
     incident.status = Some(closed.status.clone());
 
     // A secret that comes later, and even the old value coming back, opens nothing and tells nothing.
@@ -280,6 +282,8 @@ fn what_is_gone_before_it_was_rotated_stays_until_it_is_accepted() {
     let closed = judge(&incident, &[], &again.status.remaining, &time(2_300));
     assert_eq!(closed.status.totals, Some(IncidentTotals { accepted: 2, ..IncidentTotals::default() }));
     assert!(closed.status.closed_at.is_some());
+    let said = &closed.notice.unwrap().message;
+    assert!(said.starts_with("nothing remains") && !said.contains("may be revoked"), "{said}");
     // Accepted things are counted also when nothing of them is remembered any more.
     assert_eq!(judge(&incident, &[], &[], &time(2_300)).status.totals, closed.status.totals);
 }

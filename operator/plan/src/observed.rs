@@ -55,6 +55,13 @@ pub enum Opened {
         /// Names of the sealed keyrings, comma-separated.
         keyrings: String,
     },
+    /// No open keyring opens them, none is sealed, and one that might is refused.
+    Refused {
+        /// Names of the refused keyrings, comma-separated.
+        keyrings: String,
+        /// What their author is told where they were meant for an open keyring.
+        otherwise: Option<String>,
+    },
     /// They cannot be used.
     Failed(Trouble),
     /// They were decrypted and mapped.
@@ -78,7 +85,8 @@ impl Trouble {
 
     /// True where nothing improves until a person changes the object (kstatus: Stalled).
     pub fn stalls(&self) -> bool {
-        !matches!(self.reason, Reason::SourceNotFound | Reason::Sealed | Reason::ApiError)
+        use Reason::{ApiError, KeyringRefused, Sealed, SourceNotFound};
+        !matches!(self.reason, SourceNotFound | Sealed | KeyringRefused | ApiError)
     }
 }
 

@@ -224,8 +224,8 @@ impl TokenError {
             Self::PukBlocked { .. } => {
                 "the PIN still works; a PUK can be set again only by resetting PIV, which destroys its keys".into()
             }
-            Self::DefaultPin { .. } => "change the PIN to one that is not 123456 first".into(),
-            Self::DefaultPuk { .. } => "change the PUK to one that is not 12345678 first".into(),
+            Self::DefaultPin { .. } => "set one of your own: ykman piv access change-pin".into(),
+            Self::DefaultPuk { .. } => "set one of your own: ykman piv access change-puk".into(),
             Self::TouchTimedOut { .. } => "try again and touch the YubiKey when it blinks".into(),
             Self::Removed { .. } => "plug it in again, leave it in, and try again".into(),
             Self::SessionLost { .. } => "close other programs that use the YubiKey and try again".into(),

@@ -180,7 +180,8 @@ impl Laptop {
         found
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command that needs no PIN, ready to start.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binaries::touchseal());
         self.at_home(command.args(arguments));
         command

@@ -83,7 +83,7 @@ impl Explain for EditError {
             Self::Emit(_) => "use its last version from git that was right".to_owned(),
             Self::NotTaken { .. } => "nothing was changed; run the command again".to_owned(),
             Self::NotRotated { .. } => {
-                "nothing was changed; touchseal rekey --rotate-data-key --drop-others takes other kinds away"
+                "nothing was changed; touchseal rekey --rotate-data-key --drop-others FILE takes other kinds away"
                     .to_owned()
             }
             Self::ReadBack(_) => {

@@ -81,6 +81,9 @@ pub fn run(args: &RekeyArgs, global: &Global) -> Result<(), Failure> {
         }
     }
     progress.clear();
+    if rows.is_empty() {
+        return Err(documents::nothing_in(candidates.len()));
+    }
     report::print(&mut rows, global.output)?;
     match rows.iter().filter(|row| row.action == Action::Failed).count() {
         0 => Ok(()),

@@ -179,7 +179,7 @@ fn conclude(rows: &[Row], doubtful: &[&Candidate], files: usize, decrypt: bool) 
         let path = first.path.display();
         terminal::say(&format!("note: {path}{more} holds what sops writes, but is no document; passed over"));
     }
-    if let Some(note) = not_checked(rows) {
+    if let Some(note) = not_checked(rows, decrypt) {
         terminal::say(&one_line(&note));
     }
     let bad = rows.iter().filter(|row| !row.problems.is_empty()).count();
@@ -188,12 +188,7 @@ fn conclude(rows: &[Row], doubtful: &[&Candidate], files: usize, decrypt: bool) 
         return Err(Failure::new(Exit::Failed, what, "see the last column; nothing was changed"));
     }
     if rows.is_empty() {
-        let what = format!("no document is in {}", counted(files, "file"));
-        return Err(Failure::new(
-            Exit::Failed,
-            what,
-            "check the path; a file given by name must hold a document",
-        ));
+        return Err(documents::nothing_in(files));
     }
     if !decrypt {
         terminal::say("well-formed; whether they open is checked with --decrypt");
@@ -202,7 +197,7 @@ fn conclude(rows: &[Row], doubtful: &[&Candidate], files: usize, decrypt: bool) 
 }
 
 /// Which documents could be anybody's, as far as this run can tell, and of which namespaces nothing is known.
-fn not_checked(rows: &[Row]) -> Option<String> {
+fn not_checked(rows: &[Row], decrypt: bool) -> Option<String> {
     let unchecked: Vec<&Row> =
         rows.iter().filter(|row| row.problems.is_empty() && !row.recipients_checked).collect();
     let which = match unchecked.as_slice() {
@@ -215,9 +210,11 @@ fn not_checked(rows: &[Row]) -> Option<String> {
         true => "the recipients they should have".to_owned(),
         false => format!("the recipients of {}", namespaces.into_iter().collect::<Vec<_>>().join(", ")),
     };
+    // Where an age key of the person's own opened all, --decrypt told nothing of the keyring.
+    let how = if decrypt { "--keyring or by rules" } else { "--keyring, by rules, or with --decrypt" };
     Some(format!(
         "note: whether {which} encrypted for the right namespace, and for nobody else, could not be checked: {of} are not \
-         known here; tell them by --keyring, by rules, or with --decrypt (--strict refuses it)"
+         known here; tell them by {how} (--strict refuses it)"
     ))
 }
 

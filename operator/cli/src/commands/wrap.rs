@@ -16,6 +16,7 @@ use super::keyring::is_object_name;
 use crate::args::Global;
 use crate::error::{Exit, Explain, Failure};
 use crate::output::{self, Format};
+use crate::terminal;
 
 #[derive(clap::Args, Debug)]
 pub struct WrapArgs {
@@ -115,6 +116,12 @@ pub fn run(args: &WrapArgs, global: &Global) -> Result<(), Failure> {
     let object = object(args, global.namespace.as_deref(), documents)?;
     let text = output::machine(global.output, &object)?;
     check_round_trip(&text, &object)?;
+    if global.namespace.is_none() {
+        terminal::say(
+            "note: the manifest names no namespace: kubectl applies it to its context's, and it opens in the one the \
+             documents are encrypted for only; --namespace NAME writes it down",
+        );
+    }
     output::print(&text)
 }
 

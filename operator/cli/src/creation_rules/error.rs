@@ -39,7 +39,7 @@ impl Explain for ChooseError {
         match self {
             Self::File(error) => error.hint(),
             Self::NoRule { .. } => {
-                "add a rule (touchseal recipients --sops-yaml), or say whom to encrypt to: --namespace NAME or --age RECIPIENT"
+                "add a rule (touchseal recipients -f FILE --for NAMESPACE --sops-yaml), or say whom to encrypt to: --namespace NAME or --age RECIPIENT"
                     .to_owned()
             }
             Self::Yaml { .. } | Self::Field { .. } | Self::NoKeys { .. } | Self::Indentation { .. } => {

@@ -372,7 +372,7 @@ fn of_keys_it_is_not_about_an_incident_says_nothing() {
     let left = page.split("left by every pod").nth(1).unwrap();
     // Pods hold an older value of the password.
     // Of a dualKey credential.
-    assert!(left.contains("<td>delete the first key at the service now</td>"), "{left}");
+    assert!(left.contains("<td>delete the first key at the service if that is not done</td>"), "{left}");
     assert!(left.contains("<td>api-key</td>") && !left.contains("<td>password</td>"), "{left}");
 }
 

@@ -387,6 +387,16 @@ fn a_whole_tree_is_verified_with_one_operation_of_the_yubikey() {
     desk.laptop.reader.pull(0).unwrap();
     let said = desk.laptop.run_plain(&["verify", "tree", "--keyring", "prod.keyring.yaml"]).ok();
     assert_eq!(said.out.matches("well-formed").count(), 18, "{}", said.out);
+    // A keyring that lies beside them and is known here needs no flag, and says nothing of another one's documents.
+    let said = desk.laptop.run_plain(&["verify", "tree", "-o", "json"]).ok();
+    let rows: Value = serde_json::from_str(&said.out).unwrap();
+    let held = |row: &&Value| row["recipientsChecked"] == true && row["keyGeneration"] == 1;
+    assert_eq!(rows.as_array().unwrap().iter().filter(held).count(), 18, "{rows:#}");
+    let theirs = desk.sops.encrypt("app.yaml", PLAIN, &desk.own.to_public().to_string());
+    desk.write("theirs/secret.yaml", &manifest(&theirs));
+    let said = desk.laptop.run_plain(&["verify", "theirs"]).ok();
+    assert!(said.err.contains("could not be checked"), "{}", said.err);
+    desk.laptop.run_plain(&["verify", "theirs", "--keyring", "prod.keyring.yaml"]).refused(1, &["not right"]);
     assert_eq!(desk.operations(entries), 1);
     desk.laptop.reader.insert(0, &desk.key).unwrap();
 

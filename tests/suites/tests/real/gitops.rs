@@ -87,6 +87,8 @@ fn every_state_is_seen_as_the_page_says() {
     world.unseal(KEYRING, &open, 1);
     seen.secret("served", &world.wait_for("app", "True", "Materialised"));
     seen.keyring("unsealed", "True", "Unsealed");
+    world.apply_secret("still", of(&document));
+    world.wait_for("still", "True", "Materialised");
     world.recipient(&world.apps, KEYRING);
     seen.note("Recipient", &world.cluster.get(&["recipient", KEYRING, "-n", &world.apps]).unwrap());
     let judged = eventually(DEADLINE, "the incident to be judged", || {
@@ -150,6 +152,11 @@ fn every_state_is_seen_as_the_page_says() {
         "False",
         "FingerprintChanged",
     );
+    let waits = world.wait_for("app", "False", "KeyringRefused");
+    let changed_while = "new, or changed, while its Keyring is refused (`KeyringRefused`)";
+    assert!(seen.secret(changed_while, &waits).message.contains("keyring prod, whose manifest is refused"));
+    let still = world.encrypted_secret("still");
+    seen.secret("served and unchanged, while its Keyring is refused", &still);
     world.apply_keyring(KEYRING, &spec);
 
     // Changed, and nobody has looked yet.

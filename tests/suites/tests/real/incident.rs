@@ -137,7 +137,7 @@ fn a_leak_is_followed_until_nothing_of_it_is_in_use() {
     touchseal(&apps, &["incident", "close", "ci-leak"]).refused(1, &["closed already"]);
     let said = touchseal(&apps, &["incident", "status", "ci-leak"]).ok().out;
     assert_eq!(
-        said.matches("revoke the old value now").count(),
+        said.matches("revoke it if that is not done").count(),
         3,
         "old values are valid until revoked: {said}"
     );
@@ -355,7 +355,7 @@ fn reports_of_a_real_cluster_are_read_by_a_real_browser() {
         assert!(incident.contains(shown), "{shown}");
     }
     let rotation = browser.dom(&page(&["rotation", "report"], "rotation.html")).unwrap();
-    assert!(rotation.contains("2 secrets with 2 keys") && rotation.contains("revoke the old value now"));
+    assert!(rotation.contains("2 secrets with 2 keys") && rotation.contains("revoke it if that is not done"));
     for page in [incident, rotation] {
         assert!(!page.contains("hunter2"), "a value in a report");
     }

@@ -1,5 +1,6 @@
 //! What a git writer without a key can try: other manifests in the place of the keyring's, and documents changed after they
-//! were encrypted. Each is refused as a whole, under its own reason, and no Secret changes.
+//! were encrypted. Each is refused as a whole, under its own reason, and no Secret changes; what is served and unchanged
+//! stays Ready.
 
 use serde_json::{Value, json};
 use touchseal_crds::keyring::{Holder, KeyringSpec};
@@ -83,6 +84,9 @@ fn other_manifests_are_refused_and_the_right_one_is_taken_up_again() {
     world.apply_secret("app", json!({ "documents": [{ "sops": document }] }));
     world.wait_for("app", "True", "Materialised");
     let secret = world.secret("app").unwrap();
+    // What is served and unchanged: nothing is written to it all the while.
+    world.apply_secret("still", json!({ "documents": [{ "sops": document }] }));
+    let still = world.wait_for("still", "True", "Materialised");
 
     let attacks = [
         ("an added holder", "ManifestInvalid", attack("added-holder")),
@@ -103,9 +107,10 @@ fn other_manifests_are_refused_and_the_right_one_is_taken_up_again() {
         // A change that comes now waits: it must not be opened with keys that should be gone.
         let changed = world.sops.encrypt("app.yaml", &format!("password: changed-{round}\n"), &recipient);
         world.apply_secret("app", json!({ "documents": [{ "sops": changed }] }));
-        let refused = world.wait_for("app", "False", "NoMatchingRecipient");
+        let refused = world.wait_for("app", "False", "KeyringRefused");
         let message = condition(&refused, "Ready")["message"].as_str().unwrap();
-        assert!(message.contains("keyring prod is refused"), "{message}");
+        assert!(message.contains("keyring prod, whose manifest is refused"), "{message}");
+        assert!(condition(&refused, "Stalled").is_null(), "{attack}");
         assert_eq!(world.secret("app").unwrap(), secret, "{attack}");
 
         world.apply_secret("app", json!({ "documents": [{ "sops": document }] }));
@@ -115,6 +120,7 @@ fn other_manifests_are_refused_and_the_right_one_is_taken_up_again() {
         assert!(condition(&keyring, "Tampered").is_null() && condition(&keyring, "Stalled").is_null());
         world.wait_for("app", "True", "Materialised");
         assert_eq!(world.secret("app").unwrap(), secret, "{attack}");
+        assert_eq!(world.encrypted_secret("still"), still, "{attack}");
     }
 }
 

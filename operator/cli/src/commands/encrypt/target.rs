@@ -51,7 +51,7 @@ impl Explain for TargetError {
     fn hint(&self) -> String {
         match self {
             Self::Nobody(_) => {
-                "say it with --namespace NAME or --age RECIPIENT, or write rules: touchseal recipients --sops-yaml".to_owned()
+                "say it with --namespace NAME or --age RECIPIENT, or write rules: touchseal recipients -f FILE --for NAMESPACE --sops-yaml".to_owned()
             }
             Self::NoNamespace => "add --namespace NAME".to_owned(),
         }

@@ -23,7 +23,7 @@ pub struct NewKeyArgs {
     /// Whose YubiKey it is, for people
     #[arg(long, value_name = "NAME")]
     pub holder: String,
-    /// Serial number of the YubiKey to enrol; needed with several plugged in
+    /// Serial number of the YubiKey to enrol; needed where several that are no holders' yet are plugged in
     #[arg(long, value_name = "NUMBER")]
     pub serial: Option<u32>,
     /// PIV slot, 82 to 95; default: the first free one

@@ -40,7 +40,7 @@ impl Explain for QuorumError {
         match self {
             Self::TooMany(..) => "enrol more first: touchseal keyring enrol".to_owned(),
             Self::Zero => "1 lets any holder open it alone".to_owned(),
-            Self::OneYubiKey(_, second, _) => format!("touchseal keyring remove-holder {second}"),
+            Self::OneYubiKey(_, second, _) => format!("touchseal keyring remove-holder {second} -f FILE"),
             Self::Same(_) => "nothing was changed".to_owned(),
         }
     }
@@ -113,7 +113,8 @@ fn unknowing(file: &str, generation: u32) -> String {
          they still get the master key of generation {generation} and older ones, and everything\n\
          encrypted under them. Add a generation that was never theirs alone:\n\
          \x20 touchseal keyring rotate -f {file}\n\
-         Next time: touchseal keyring quorum NUMBER --rotate, which does both at once."
+         Next time: touchseal keyring quorum NUMBER --rotate -f {file}\n\
+         does both at once."
     )
 }
 

@@ -70,8 +70,8 @@ impl Explain for RetireError {
             Self::Already(_) => "there is nothing to do".to_owned(),
             Self::Unknown(..) => "touchseal keyring show -f FILE lists them".to_owned(),
             Self::Needed { .. } => {
-                "nothing was changed; move them to the newer generation (touchseal recipients --sops-yaml, \
-                 touchseal rekey), commit, apply, wait until they are Ready, and run it again"
+                "nothing was changed; move them to the newer generation (touchseal recipients -f FILE --for NAMESPACE \
+                 --sops-yaml, then touchseal rekey DIR), commit, apply, wait until they are Ready, and run it again"
                     .to_owned()
             }
             Self::Unclear { .. } => {

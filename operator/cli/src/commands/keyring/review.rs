@@ -1,9 +1,12 @@
 //! What an edit changed, for the person who commits it: a unified diff of the manifest, ciphertext and signatures shortened.
 //! What is shown verifies nowhere, so it is no manifest that anybody could apply.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use touchseal_crds::KeyringSpec;
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration};
+use touchseal_crds::keyring::{GenerationState, Holder, HolderKind, KeyGeneration};
 
 use super::show::policies;
 
@@ -17,29 +20,42 @@ pub fn difference(name: &str, before: &KeyringSpec, after: &KeyringSpec) -> Stri
     diff.unified_diff().context_radius(2).header(&head(before), &head(after)).to_string()
 }
 
+/// Every field is named, so that a new one cannot be forgotten here.
 fn lines(spec: &KeyringSpec) -> String {
-    let mut out = format!("revision {}\n", spec.revision);
-    if let Some(hand_over) = spec.hand_over {
-        out.push_str(&format!("hand-over {hand_over:?}\n"));
-    }
-    if let Some(policy) = spec.on_key_removal {
-        out.push_str(&format!("on-key-removal {policy:?}\n"));
-    }
-    if let Some(policy) = spec.emergency_enrolment {
-        out.push_str(&format!("emergency-enrolment {policy:?}\n"));
-    }
-    if let Some(quorum) = spec.quorum {
-        out.push_str(&format!("quorum {quorum} of {}\n", spec.holders.len()));
-    }
-    spec.holders.iter().for_each(|one| out.push_str(&format!("{}\n", holder(one))));
-    spec.generations.iter().for_each(|one| out.push_str(&format!("{}\n", generation(one, spec))));
-    out.push_str(&format!("signature {}\n", short(&spec.signature)));
-    out
+    let KeyringSpec {
+        version,
+        id,
+        revision,
+        holders,
+        quorum,
+        generations,
+        hand_over,
+        seal_after,
+        on_key_removal,
+        emergency_enrolment,
+        signature,
+    } = spec;
+    let optional = [
+        hand_over.map(|policy| format!("hand-over {policy:?}")),
+        seal_after.as_ref().map(|span| format!("seal-after {span}")),
+        on_key_removal.map(|policy| format!("on-key-removal {policy:?}")),
+        emergency_enrolment.map(|policy| format!("emergency-enrolment {policy:?}")),
+        quorum.map(|quorum| format!("quorum {quorum} of {}", holders.len())),
+    ];
+    let lines = [format!("revision {revision}, version {version}, id {id}")]
+        .into_iter()
+        .chain(optional.into_iter().flatten())
+        .chain(holders.iter().map(holder))
+        .chain(generations.iter().map(|one| generation(one, spec)))
+        .chain([format!("signature {}", short(signature))]);
+    lines.map(|line| line + "\n").collect()
 }
 
 fn holder(holder: &Holder) -> String {
     let (pin, touch) = policies(holder);
-    let Holder { name, serial, slot, recipient, .. } = holder;
+    // `policies` reads pin_policy and touch_policy; a YubiKey is the one kind there is.
+    let Holder { name, kind: HolderKind::Piv, serial, slot, recipient, pin_policy: _, touch_policy: _ } =
+        holder;
     format!("holder {name}: YubiKey {serial}, slot {slot}, PIN {pin}, touch {touch}, {recipient}")
 }
 
@@ -51,19 +67,22 @@ fn generation(entry: &KeyGeneration, spec: &KeyringSpec) -> String {
         (None, [_]) => "1 holder".to_owned(),
         (None, several) => format!("{} holders", several.len()),
     };
-    let KeyGeneration { number, state, created_at, verify_key, .. } = entry;
-    let shares = entry.shares.len();
-    let wrapped = match &entry.wrapped {
-        Some(wrapped) => format!("wrapped to {to}: {}", short(last_body_line(wrapped))),
-        None if shares > 0 => format!("split into {shares} shares"),
+    let KeyGeneration { number, state, created_at, verify_key, endorsement, wrapped, shares } = entry;
+    let wrapped = match wrapped {
+        Some(wrapped) => format!("wrapped to {to}: sha256 {}", hash(wrapped)),
+        None if !shares.is_empty() => {
+            let all: String = shares.iter().map(|share| share.wrapped.as_str()).collect();
+            format!("split into {} shares: sha256 {}", shares.len(), hash(&all))
+        }
         None => "its master is gone".to_owned(),
     };
-    format!("generation {number}: {state:?}, made {created_at}, verify key {verify_key}, {wrapped}")
+    let endorsed = endorsement.as_ref().map(|by| format!("endorsed {}, ", short(by))).unwrap_or_default();
+    format!("generation {number}: {state:?}, made {created_at}, verify key {verify_key}, {endorsed}{wrapped}")
 }
 
-/// The end of the ciphertext tells one wrapping from another.
-fn last_body_line(armored: &str) -> &str {
-    armored.lines().rev().find(|line| !line.is_empty() && !line.starts_with('-')).unwrap_or_default()
+/// Tells one wrapping from another.
+fn hash(ciphertext: &str) -> String {
+    short(&BASE64.encode(Sha256::digest(ciphertext)))
 }
 
 fn short(text: &str) -> String {
@@ -78,6 +97,9 @@ mod tests {
     use super::SHOWN;
     use super::difference;
     use crate::card::testing::holder;
+    use serde_json::Value;
+    use touchseal_crds::KeyringSpec;
+    use touchseal_crds::keyring::{EmergencyEnrolment, HandOver, KeyRemoval};
     use touchseal_keyring::manifest;
 
     const TIME: &str = "2026-01-01T00:00:00Z";
@@ -104,7 +126,7 @@ mod tests {
             (manifest::verify(&edited).unwrap(), open.reopen(&manifest::verify(&edited).unwrap()).unwrap());
         let text = difference("main", &edited, &manifest::set_quorum(&ben, &open, Some(2)).unwrap());
         has(&text, "+quorum 2 of 2", "");
-        has(&text, "+generation 1: Active", "split into 2 shares");
+        has(&text, "+generation 1: Active", "split into 2 shares: sha256 ");
 
         let open = open.reopen(&verified).unwrap();
         let (rotated, both) = manifest::rotate(&verified, &open, TIME).unwrap();
@@ -116,5 +138,52 @@ mod tests {
         let retired = manifest::retire(&verified, &both, 1).unwrap();
         has(&difference("main", &rotated, &retired), "+generation 1: Retired", "its master is gone");
         assert_eq!(difference("main", &spec, &spec), "");
+    }
+
+    /// Whoever commits an edit must see all of it: each field there is, changed alone, is shown.
+    #[test]
+    fn every_field_that_changes_is_shown() {
+        let (spec, open) = manifest::create(vec![holder("anna", 1), holder("ben", 2)], TIME).unwrap();
+        let verified = manifest::verify(&spec).unwrap();
+        let (rotated, _) = manifest::rotate(&verified, &open, TIME).unwrap();
+        // Without `..`: a new field has to be set here, too.
+        let full = KeyringSpec {
+            version: rotated.version,
+            id: rotated.id,
+            revision: rotated.revision,
+            holders: rotated.holders,
+            quorum: Some(2),
+            generations: rotated.generations,
+            hand_over: Some(HandOver::Deny),
+            seal_after: Some("12h".to_owned()),
+            on_key_removal: Some(KeyRemoval::Seal),
+            emergency_enrolment: Some(EmergencyEnrolment::Allow),
+            signature: rotated.signature,
+        };
+        let before = serde_json::to_value(&full).unwrap();
+        let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let mut seen = 0;
+        for at in ["", "/holders/0", "/generations/1"] {
+            for field in fields(before.pointer(at).unwrap()) {
+                let mut after = before.clone();
+                let place = after.pointer_mut(&format!("{at}/{field}")).unwrap();
+                *place = match (&*place, field.as_str()) {
+                    (_, "kind") => continue, // there is one
+                    (_, "handOver") => "Allow".into(),
+                    (_, "onKeyRemoval") => "Keep".into(),
+                    (_, "emergencyEnrolment") => "Deny".into(),
+                    (_, "pinPolicy" | "touchPolicy") => "Never".into(),
+                    (_, "state") => "Retired".into(),
+                    (Value::String(text), _) => format!("x{text}").into(),
+                    (Value::Number(number), _) => (number.as_u64().unwrap() + 1).into(),
+                    (Value::Array(list), _) => list[1..].into(),
+                    (other, _) => panic!("{field}: {other}"),
+                };
+                let after: KeyringSpec = serde_json::from_value(after).unwrap();
+                assert_ne!(difference("main", &full, &after), "", "{at}/{field}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "{seen}");
     }
 }

@@ -45,7 +45,7 @@ impl Explain for ApplyError {
             Self::Change(ChangeError::Open(error)) if error.fault() == Fault::Tampered => {
                 "somebody changed it without its key: use its last version from git that opens".to_owned()
             }
-            Self::Change(_) => "touchseal verify --decrypt tells whether it is whole".to_owned(),
+            Self::Change(_) => "touchseal verify --decrypt FILE tells whether it is whole".to_owned(),
             Self::Forged(_) => {
                 "do not encrypt to it: find out who wrote it (kubectl get recipients, or known_recipients beside \
                  known_keyrings), then take it away"

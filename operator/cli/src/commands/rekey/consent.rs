@@ -51,7 +51,7 @@ fn coming(files: &[FileJob]) -> BTreeMap<&str, Vec<String>> {
         for (job, recipient) in
             file.jobs.iter().flat_map(|job| unvouched(job).into_iter().map(move |one| (job, one)))
         {
-            coming.entry(recipient).or_default().push(place(file, job));
+            coming.entry(recipient).or_default().push(place(file, job) + &known(job, recipient));
         }
     }
     coming
@@ -78,6 +78,16 @@ fn counted(number: usize, what: &str) -> String {
 fn place(file: &FileJob, job: &Job) -> String {
     let path = file.path().display();
     if file.file.is_manifest() { format!("{path} ({})", job.row.document) } else { path.to_string() }
+}
+
+/// Where it is the namespace's own: that it is, and why it is asked about all the same.
+fn known(job: &Job, recipient: &str) -> String {
+    match &job.namespace {
+        Some((namespace, own)) if own == recipient => format!(
+            " (known as namespace {namespace}'s own; asked because an age key of yours opens the document)"
+        ),
+        _ => String::new(),
+    }
 }
 
 /// The recipients that something is wrapped for, but for the own one of a namespace whose key opens the document, and for

@@ -38,14 +38,14 @@ impl Explain for WantedError {
     fn hint(&self) -> String {
         match self {
             Self::NoRules | Self::NoRule(_) => {
-                "say its namespace: --namespace NAME, or write rules: touchseal recipients --sops-yaml"
+                "say its namespace: --namespace NAME, or write rules: touchseal recipients -f FILE --for NAMESPACE --sops-yaml"
                     .to_owned()
             }
             Self::Plan(PlanError::NoPlace(_)) => "take it away with --drop-others".to_owned(),
             Self::Plan(PlanError::Groups(_)) => "change its key groups with sops updatekeys first".to_owned(),
             Self::Plan(PlanError::StaleRule { namespace, .. }) => {
                 format!(
-                    "bring the rules up to date first: touchseal recipients --for {namespace} --sops-yaml"
+                    "bring the rules up to date first: touchseal recipients -f FILE --for {namespace} --sops-yaml"
                 )
             }
         }

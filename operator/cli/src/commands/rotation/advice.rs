@@ -33,12 +33,16 @@ pub fn next_step(class: Option<RotationClass>, state: &State) -> String {
 
 /// What may be revoked now, as a step; None where there is nothing.
 pub fn revocable(class: Option<RotationClass>, state: &State) -> Option<String> {
-    let is_left = matches!(state.roll, Roll::Drained(_)) && state.not_served.is_none() && !state.rolled_back;
-    let step = match &state.only {
-        Some(only) if class != Some(RotationClass::InPlaceReset) => revoke_only(only),
-        _ => revoke(class).to_owned(),
-    };
-    Some(step).filter(|step| is_left && !step.is_empty())
+    let Roll::Drained(at) = &state.roll else { return None };
+    if state.not_served.is_some() || state.rolled_back {
+        return None;
+    }
+    match (&state.only, revoke(class)) {
+        // It is not the value before the present one.
+        (Some(only), _) if class != Some(RotationClass::InPlaceReset) => Some(revoke_only(only)),
+        (_, "") => None,
+        (_, step) => Some(format!("old value drained {}: {step}", at.0.strftime("%Y-%m-%d %H:%M UTC"))),
+    }
 }
 
 fn last_step(class: Option<RotationClass>, state: &State) -> String {
@@ -106,15 +110,17 @@ const fn then(class: Option<RotationClass>) -> &'static str {
     }
 }
 
-/// What to do once it has.
+/// What to do once it has. Nobody tells Touchseal that it was done, so it says "if".
 pub const fn revoke(class: Option<RotationClass>) -> &'static str {
     match class {
-        Some(RotationClass::DualKey) => "delete the first key at the service now",
-        Some(RotationClass::SwitchOver) => "lock the user that was left, or change its password, now",
+        Some(RotationClass::DualKey) => "delete the first key at the service if that is not done",
+        Some(RotationClass::SwitchOver) => {
+            "lock the user that was left, or change its password, if that is not done"
+        }
         // The reset itself ended the old value.
         Some(RotationClass::InPlaceReset) => "",
-        Some(RotationClass::DeployBeforeRevoke) => "revoke the old one now",
-        None => "revoke the old value now",
+        Some(RotationClass::DeployBeforeRevoke) => "revoke the old one if that is not done",
+        None => "revoke it if that is not done",
     }
 }
 
@@ -162,8 +168,15 @@ mod tests {
             // Not before the one before it has ended.
             assert_says(&state(drained(), Some(due)), begins);
             let said = CLASSES.map(|class| next_step(class, &state(drained(), Some(due))));
-            let first = format!("delete the first key at the service now; then {when}make a second key");
-            assert!(said[0].starts_with(&first) && said[2].starts_with(when), "{said:?}");
+            let first = format!(
+                "delete the first key at the service if that is not done; then {when}make a second key"
+            );
+            assert!(
+                said[0].starts_with("old value drained 1970-01-01 00:00 UTC: ")
+                    && said[0].contains(&first)
+                    && said[2].starts_with(when),
+                "{said:?}"
+            );
         }
     }
 
@@ -210,6 +223,8 @@ mod tests {
                 );
             }
         }
+        let said = revocable(None, &State { only, ..state(drained(), None) }).unwrap();
+        assert!(said.starts_with("revoke only what generation 4 held"), "{said}");
         let back = State { rolled_back: true, ..state(drained(), None) };
         assert!(next_step(None, &back).ends_with("revoke nothing before"));
         assert_eq!(revocable(None, &back), None);
@@ -233,8 +248,8 @@ mod tests {
             "delete the first key",
             "lock the user that was left",
             "",
-            "revoke the old one now",
-            "revoke the old value",
+            "revoke the old one if",
+            "old value drained 1970-01-01 00:00 UTC: revoke it if that is not done",
         ];
         assert_says(&state(drained(), None), words);
         assert_eq!(next_step(Some(RotationClass::InPlaceReset), &state(drained(), None)), "");

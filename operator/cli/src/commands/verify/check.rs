@@ -17,8 +17,10 @@ use crate::local_keys::Identities;
 pub struct Check<'k> {
     keys: &'k mut Identities,
     decrypt: bool,
-    /// A keyring was named.
+    /// A keyring was named: every document is to be of it.
     named: bool,
+    /// One that is known here was found: what names a key of it, and what no rule is for, is held against it.
+    found: bool,
     namespace: Option<String>,
     /// What documents of a namespace should be encrypted to; `None` where that is not known.
     expected: BTreeMap<String, Option<RecipientSpec>>,
@@ -27,7 +29,7 @@ pub struct Check<'k> {
 }
 
 impl<'k> Check<'k> {
-    /// A keyring counts if it was named, or opened: else nobody is asked about one that lies around.
+    /// A keyring counts if it was named, is known here, or was opened: else nobody is asked about one that lies around.
     pub fn new(
         keys: &'k mut Identities,
         decrypt: bool,
@@ -37,8 +39,9 @@ impl<'k> Check<'k> {
         if named {
             keys.keyring()?;
         }
+        let found = !named && keys.take_known();
         let namespace = global.namespace.clone();
-        Ok(Self { keys, decrypt, named, namespace, expected: BTreeMap::new(), rules: BTreeMap::new() })
+        Ok(Self { keys, decrypt, named, found, namespace, expected: BTreeMap::new(), rules: BTreeMap::new() })
     }
 
     /// # Errors
@@ -80,22 +83,30 @@ impl<'k> Check<'k> {
         {
             row.namespace = Some(only.clone());
         }
-        if let Some(expected) = self.expected(row.namespace.as_deref())? {
+        let expected = self.expected(row.namespace.as_deref())?;
+        let counts = self.named || self.keys.opened_keyring();
+        if let Some(expected) = expected.as_ref().filter(|_| counts) {
             row.recipients_checked = true;
-            compare(&mut row, &expected, &opened_by);
-        } else {
-            match self.rule(file) {
-                Ok(Some(rule)) => {
-                    row.recipients_checked = true;
-                    follow(&mut row, &rule);
-                    if let Some((keyring, namespace)) = &rule.written_for {
-                        let told = self.keys.told_recipients(keyring, namespace)?;
-                        hold(&mut row, &rule, &told);
-                    }
+            compare(&mut row, expected, &opened_by);
+            return Ok(row);
+        }
+        match self.rule(file) {
+            Ok(Some(rule)) => {
+                row.recipients_checked = true;
+                follow(&mut row, &rule);
+                if let Some((keyring, namespace)) = &rule.written_for {
+                    let told = self.keys.told_recipients(keyring, namespace)?;
+                    hold(&mut row, &rule, &told);
                 }
-                Ok(None) => {}
-                Err(problem) => row.problems.push(problem),
             }
+            // Beside a keyring that was merely found there may be another one, whose documents it says nothing of.
+            Ok(None) => {
+                if let Some(expected) = expected.filter(|spec| lists_one_of(&row.recipients, spec)) {
+                    row.recipients_checked = true;
+                    compare(&mut row, &expected, &opened_by);
+                }
+            }
+            Err(problem) => row.problems.push(problem),
         }
         Ok(row)
     }
@@ -132,7 +143,7 @@ impl<'k> Check<'k> {
     }
 
     fn expected(&mut self, namespace: Option<&str>) -> Result<Option<RecipientSpec>, Failure> {
-        let counts = self.named || self.keys.opened_keyring();
+        let counts = self.named || self.found || self.keys.opened_keyring();
         let Some(namespace) = namespace.filter(|_| counts) else { return Ok(None) };
         if let Some(known) = self.expected.get(namespace) {
             return Ok(known.clone());
@@ -184,6 +195,10 @@ fn follow(row: &mut Row, rule: &Chosen) {
     }
     let named = |one: &&String| rule.groups.iter().flatten().any(|wanted| wanted == *one);
     row.other_recipients = row.recipients.iter().filter(|one| !named(one)).cloned().collect();
+}
+
+fn lists_one_of(recipients: &[String], spec: &RecipientSpec) -> bool {
+    spec.generations.iter().any(|own| recipients.contains(&own.recipient))
 }
 
 /// The Active generation's recipient must be among the document's. An older one opens it still, until it is retired.

@@ -4,6 +4,8 @@
 
 mod settings;
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use touchseal_rig::cluster::Cluster;
@@ -11,13 +13,15 @@ use touchseal_rig::poll::eventually;
 use touchseal_rig::tools;
 use touchseal_softkey::SoftKey;
 use touchseal_suites::chart::{self, Release};
-use touchseal_suites::cli::{PIN, Said};
+use touchseal_suites::cli::PIN;
 use touchseal_suites::world::{condition, value};
 use touchseal_suites::{DEADLINE, Laptop, Operator, binaries};
 
 use settings::{PLAIN, Settings};
 
 const SYSTEM: &str = "touchseal-system";
+/// Serial number of the second YubiKey, the one that docs/getting-started.md enrols.
+const SECOND: u32 = 14_041_970;
 
 fn main() {
     let mut demo = Demo::start();
@@ -37,6 +41,8 @@ struct Demo {
     step: u32,
     settings: Settings,
     key: SoftKey,
+    /// Plugged in for whoever plays on.
+    second: Option<SoftKey>,
     operator: Option<Operator>,
     laptop: Laptop,
     cluster: Cluster,
@@ -56,7 +62,8 @@ impl Demo {
         let settings = Settings::new();
         let laptop = Laptop::at(settings.folder(), &cluster.admin_kubeconfig());
         let key = laptop.key(0, 14_041_969);
-        let mut demo = Demo { started, step: 0, settings, key, operator: None, laptop, cluster };
+        let mut demo =
+            Demo { started, step: 0, settings, key, second: None, operator: None, laptop, cluster };
         demo.say("a cluster and a YubiKey are there");
         demo.install();
         demo
@@ -161,6 +168,7 @@ impl Demo {
         let stay = std::env::var_os("TOUCHSEAL_DEMO_STAY").is_some();
         let took = self.started.elapsed();
         if stay {
+            self.second = Some(self.laptop.key(1, SECOND));
             self.say("play on in another shell; Enter ends it");
             self.explain();
             let mut line = String::new();
@@ -187,7 +195,12 @@ impl Demo {
             tools::made().display()
         );
         println!("      cd {}", self.settings.folder().display());
-        println!("      touchseal status; touchseal unseal     # the PIN is {PIN}");
+        println!(
+            "      touchseal status; touchseal unseal     # the PIN is {PIN}; the software YubiKey touches itself"
+        );
+        println!(
+            "      touchseal keyring enrol -f prod.keyring.yaml --holder bob --serial {SECOND}     # the second one"
+        );
         println!(
             "      sops set shop/app.yaml '[\"chat_token\"]' '\"new\"'; kubectl apply -k shop; kubectl get esec -A"
         );
@@ -223,17 +236,25 @@ impl Demo {
     /// Runs the command line as a person would, the PIN coming from a file descriptor instead of the terminal.
     fn touchseal(&self, arguments: &[&str]) {
         println!("    $ touchseal {}", arguments.join(" "));
-        print_said(&self.laptop.run(arguments, PIN).ok());
+        print!("{}", indent(&shown(self.laptop.with_pin(arguments, PIN))));
     }
 
     fn touchseal_plain(&self, arguments: &[&str]) {
         println!("    $ touchseal {}", arguments.join(" "));
-        print_said(&self.laptop.run_plain(arguments).ok());
+        print!("{}", indent(&shown(self.laptop.command(arguments))));
     }
 }
 
-fn print_said(said: &Said) {
-    print!("{}{}", indent(&said.err), indent(&said.out));
+/// What a command that goes well shows on a terminal: standard output and error in the order they were written.
+fn shown(mut command: Command) -> String {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command); // and with it our ends of the pipe
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
+    text
 }
 
 fn indent(text: &str) -> String {

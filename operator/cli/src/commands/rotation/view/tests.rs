@@ -177,7 +177,9 @@ fn an_old_value_may_be_revoked_also_when_the_next_rotation_is_due() {
         assert_eq!(rows.len(), 1, "{due}");
         assert_eq!(rows[0].state, state);
         assert!(
-            rows[0].next_step.starts_with("delete the first key at the service now"),
+            rows[0].next_step.starts_with(
+                "old value drained 2026-05-31 00:00 UTC: delete the first key at the service if that is not done"
+            ),
             "{}",
             rows[0].next_step
         );

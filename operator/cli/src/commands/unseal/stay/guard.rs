@@ -38,7 +38,7 @@ impl Explain for NeedsAPerson {
             ),
             Self::Unknown { .. } => "use another YubiKey".to_owned(),
             Self::Touch { .. } => {
-                "enrol a key that wants none: touchseal keyring enrol --touch-policy never".to_owned()
+                "enrol a key that wants none: touchseal keyring enrol -f FILE --holder NAME --touch-policy never".to_owned()
             }
         }
     }

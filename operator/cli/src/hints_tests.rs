@@ -74,7 +74,7 @@ fn lines(source: &str) -> Vec<String> {
 
 /// Names of commands, then flags and placeholders; prose ends it. Prose alone, such as `touchseal could not`, is none.
 fn command(text: &str) -> String {
-    let mut here = definition();
+    let mut here = definition("touchseal");
     here.build(); // so that every command has the global flags
     let mut words: Vec<&str> = Vec::new();
     let mut is_named = true;
@@ -114,7 +114,7 @@ fn takes_word(command: &clap::Command, flag: &str) -> bool {
 
 fn check(line: &str) -> Result<(), String> {
     let words = line.split_whitespace().map(|word| if is_placeholder(word) { ANYTHING } else { word });
-    let parsed = definition().try_get_matches_from(std::iter::once("touchseal").chain(words));
+    let parsed = definition("touchseal").try_get_matches_from(std::iter::once("touchseal").chain(words));
     let is_name = line.split(' ').all(|word| !word.starts_with('-') && !is_placeholder(word));
     match parsed.map_err(|error| error.kind()) {
         Ok(_) => Ok(()),

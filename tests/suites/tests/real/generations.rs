@@ -209,7 +209,8 @@ fn two_operators_by_mistake_give_out_no_number_twice() {
         apply_all(&apps, &document);
         let numbers = wait_for_all(&apps, &password);
         for (number, (was, is)) in before.iter().zip(&numbers).enumerate() {
-            assert_eq!(*is, was + 1, "{} in round {round}", name(number));
+            // One whose watch is late may have put the content before back for a moment: a number of its own.
+            assert!(is > was, "{} in round {round}: {is} after {was}", name(number));
         }
         before = numbers;
     }

@@ -42,6 +42,7 @@ fn one_that_cannot_be_typed_is_found() {
     assert_eq!(lines(source), ["rekey {0}", "keyring show -f FILE"]);
 }
 
+/// Examples have words of the shell in them, and a test of their own.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found = Vec::new();
@@ -49,7 +50,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() && name != "tests" {
             found.extend(sources(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "examples.rs" {
             found.push(path);
         }
     }

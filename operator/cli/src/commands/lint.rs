@@ -181,7 +181,7 @@ fn notes(unchecked: &[String], namespaces: &[String], large: &[String], allowed:
         };
         terminal::say(&format!(
             "note: whether {}{more} encrypted for the right namespace could not be checked: {of} are not known here; \
-             write them into creation rules (touchseal recipients --sops-yaml)",
+             write them into creation rules (touchseal recipients -f KEYRING --for NAMESPACE --sops-yaml)",
             one_line(first)
         ));
     }

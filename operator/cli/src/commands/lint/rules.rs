@@ -67,7 +67,7 @@ rules! {
         "make an EncryptedSecret of the values (touchseal wrap) in its place; if they were ever pushed, change them";
     PlaintextDocument "plaintext-document" Error true
         "A file that a creation rule says should be encrypted, or a document inside a manifest, in plain text"
-        "encrypt it in its place: touchseal encrypt --in-place; if it was ever pushed, change its values";
+        "encrypt it in its place: touchseal encrypt --in-place FILE; if it was ever pushed, change its values";
     NothingEncrypted "nothing-encrypted" Error false
         "A document whose selector (encrypted_regex and the like) fits none of its values"
         "correct the selector in its creation rule and encrypt the file again; if it was ever pushed, change its values";
@@ -91,13 +91,13 @@ rules! {
         "add its namespace's recipient: touchseal rekey";
     WrongNamespace "wrong-namespace" Error false
         "A document, or a creation rule, with the recipient of another namespace: it would never open"
-        "encrypt it for its own namespace: touchseal rekey, or correct the rule with touchseal recipients --sops-yaml";
+        "encrypt it for its own namespace: touchseal rekey, or correct the rule with touchseal recipients -f KEYRING --for NAMESPACE --sops-yaml";
     RetiredGeneration "retired-generation" Error false
         "A document or a rule with the recipient of a key generation that is retired: it does not open any more"
-        "take the plaintext from elsewhere and encrypt it anew; correct the rule with touchseal recipients --sops-yaml";
+        "take the plaintext from elsewhere and encrypt it anew; correct the rule with touchseal recipients -f KEYRING --for NAMESPACE --sops-yaml";
     OlderGeneration "older-generation" Warning true
         "A document or a rule with the recipient of a key generation that is not the one in use"
-        "move it: touchseal rekey, and touchseal recipients --sops-yaml for the rule";
+        "move it: touchseal rekey, and touchseal recipients -f KEYRING --for NAMESPACE --sops-yaml for the rule";
     OutOfStep "rule-recipients" Warning true
         "A document that is not encrypted to whom its creation rule names"
         "move it: touchseal rekey";

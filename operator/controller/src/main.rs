@@ -50,10 +50,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Thousands of small objects come and go: what they leave is used again, where glibc keeps a third as much beside it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let args = args::Args::parse();
     if let Err(error) = telemetry::start_logs(&args) {

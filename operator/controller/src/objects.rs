@@ -153,7 +153,11 @@ impl Packed {
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
         // What was written here is read here.
-        let mut object: EncryptedSecret = serde_json::from_slice(&self.object).ok()?;
+        let mut object: EncryptedSecret = serde_json::from_slice(&self.object)
+            .inspect_err(
+                |error| tracing::error!(%error, "an EncryptedSecret that was kept cannot be read again"),
+            )
+            .ok()?;
         if with_texts {
             for (document, text) in object.spec.documents.iter_mut().zip(&self.texts) {
                 document.sops = text.as_deref().map(str::to_owned);

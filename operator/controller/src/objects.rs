@@ -117,7 +117,8 @@ impl Objects {
         let packed = match Packed::pack(object) {
             Ok(packed) => packed,
             Err(error) => {
-                tracing::error!(object = format!("{}/{}", key.0, key.1), %error, "an EncryptedSecret cannot be kept");
+                let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
+                tracing::error!(object, ?problem, "an EncryptedSecret cannot be kept");
                 return None;
             }
         };

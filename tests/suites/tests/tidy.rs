@@ -273,3 +273,25 @@ fn actions_of_others_are_named_by_their_commit() {
     }
     assert!(actions >= 6);
 }
+
+/// Tests share clusters, one after the other; whoever reads what the API server logged of a name reads all who had it.
+#[test]
+fn no_two_tests_have_a_world_of_one_name() {
+    let mut names: Vec<(String, String)> = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("tests/suites/tests/real/"))
+    {
+        for made in ["new(\"", "with(\"", "alone(\"", "bare(\""] {
+            for world in ["Apps::", "World::"] {
+                let call = format!("{world}{made}");
+                let calls = text.split(call.as_str()).skip(1);
+                names.extend(
+                    calls.filter_map(|rest| Some((rest.split('"').next()?.to_owned(), path.clone()))),
+                );
+            }
+        }
+    }
+    assert!(names.len() > 50, "{names:?}");
+    names.sort();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0].0 == pair[1].0).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}

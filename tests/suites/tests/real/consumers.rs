@@ -140,7 +140,7 @@ fn allow_pods(apps: &Apps, namespace: Option<&str>) {
 
 #[test]
 fn without_the_right_to_pods_it_says_unknown_and_finds_the_right_when_it_is_granted() {
-    let mut apps = Apps::new("rights");
+    let mut apps = Apps::new("consumers-rights");
     forbid_pods(&apps);
     apps.restart_operator();
     apps.unseal_again();

@@ -389,7 +389,7 @@ fn deletion_policy_holds_for_all_of_them() {
 
 #[test]
 fn the_operator_can_write_no_config_map_of_others() {
-    let apps = Apps::new("fenced");
+    let apps = Apps::new("delivery-fenced");
     apps.kubectl(&["create", "configmap", "theirs", "--from-literal=a=theirs"]);
     let kubeconfig =
         apps.cluster.kubeconfig_for_service_account(&apps.system, "touchseal-operator", None).unwrap();

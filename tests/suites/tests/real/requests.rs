@@ -127,7 +127,7 @@ fn a_release_that_is_not_for_this_session_and_keyring_is_refused() {
 
 #[test]
 fn a_deleted_request_is_made_again() {
-    let mut world = World::new("deleted");
+    let mut world = World::new("requests-deleted");
     let holder = SoftHolder::generate("alice", 1);
     let (spec, open) = holder.create_keyring();
     world.apply_keyring("prod", &spec);
@@ -216,7 +216,7 @@ fn a_proof_is_worth_nothing_but_proof() {
 
 #[test]
 fn an_api_server_that_goes_away_delays_everything_and_breaks_nothing() {
-    let mut world = World::new("outage");
+    let mut world = World::new("requests-outage");
     let holder = SoftHolder::generate("alice", 1);
     let (spec, open) = holder.create_keyring();
     world.apply_keyring("prod", &spec);
@@ -258,7 +258,7 @@ fn an_api_server_that_goes_away_delays_everything_and_breaks_nothing() {
 
 #[test]
 fn a_step_that_fails_for_a_while_is_tried_again() {
-    let mut world = World::new("again");
+    let mut world = World::new("requests-again");
     let holder = SoftHolder::generate("alice", 1);
     let (spec, open) = holder.create_keyring();
     world.apply_keyring("prod", &spec);

@@ -205,7 +205,7 @@ impl Enrolments {
             "{} made {name} (YubiKey {serial}) a holder of revision {}, without a holder: {}",
             enrolment.spec.requested_by, next.revision, enrolment.spec.reason
         );
-        self.publish(enrolment, Reason::HolderEnrolled, note).await;
+        self.publish(enrolment, Reason::HolderEnrolled, note);
         Ok(true)
     }
 
@@ -220,7 +220,7 @@ impl Enrolments {
             "{} asked to make {name} (YubiKey {serial}) a holder: {message}",
             enrolment.spec.requested_by
         );
-        self.publish(enrolment, Reason::EnrolmentRefused, note).await;
+        self.publish(enrolment, Reason::EnrolmentRefused, note);
         Ok(true)
     }
 
@@ -233,7 +233,7 @@ impl Enrolments {
         audit::record(&self.metrics, &Act { holder, serial: spec.holder.serial, request, reason, ..about });
     }
 
-    async fn publish(&self, enrolment: &Enrolment, reason: Reason, message: String) {
+    fn publish(&self, enrolment: &Enrolment, reason: Reason, message: String) {
         // Log and count have those that are not told.
         if self.quiet.may_tell(&enrolment.spec.keyring, reason, Moment::now()).is_none() {
             return;

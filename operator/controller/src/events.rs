@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_plan::Notice;
 
+use crate::ceremony::Budget;
 use crate::words;
 
 /// How long an Event is remembered after it was last told.
@@ -26,9 +27,8 @@ const MAX_NOTE: usize = 1024;
 /// Namespace of Events about objects that have none.
 const CLUSTER_WIDE: &str = "default";
 
-/// Events that are written at once, and then so many a second.
-const BURST: u32 = 100;
-const PER_SECOND: f64 = 20.0;
+/// Events that are written at once, and the time until one more is.
+const BURST: (u32, Duration) = (100, Duration::from_millis(50));
 /// Most Events of a kind that wait; what comes on top of them is only logged.
 const WAITING: usize = 1_000;
 
@@ -98,15 +98,17 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut warnings: mpsc::Receiver<Told>, mut others: mpsc::Receiver<Told>) {
-        let mut budget = Budget::new(BURST, PER_SECOND, tokio::time::Instant::now());
+        let mut budget = Budget::new(BURST.0, BURST.1, Instant::now());
         loop {
+            while !budget.take(Instant::now()) {
+                tokio::time::sleep_until(budget.next().into()).await;
+            }
             let told = tokio::select! {
                 biased;
                 Some(told) = warnings.recv() => told,
                 Some(told) = others.recv() => told,
                 else => return,
             };
-            tokio::time::sleep_until(budget.take(tokio::time::Instant::now())).await;
             let (name, reason) = (told.about.name.clone(), told.same.reason);
             if let Err(error) = self.write(told).await {
                 let problem = words::of(&error);
@@ -164,30 +166,6 @@ impl Writer {
     }
 }
 
-/// So many at once, and then so many a second.
-struct Budget {
-    /// When the next one would be free, were none saved up.
-    free: tokio::time::Instant,
-    gap: Duration,
-    saved: Duration,
-}
-
-impl Budget {
-    fn new(burst: u32, per_second: f64, now: tokio::time::Instant) -> Budget {
-        let gap = Duration::from_secs_f64(1.0 / per_second);
-        let saved = gap * burst.saturating_sub(1);
-        Budget { free: now.checked_sub(saved).unwrap_or(now), gap, saved }
-    }
-
-    /// When the next one may go.
-    fn take(&mut self, now: tokio::time::Instant) -> tokio::time::Instant {
-        let earliest = now.checked_sub(self.saved).unwrap_or(self.free);
-        let at = self.free.max(earliest);
-        self.free = at + self.gap;
-        at.max(now)
-    }
-}
-
 async fn count(api: &Api<Event>, recent: &Recent) -> Result<(), kube::Error> {
     let series =
         json!({ "series": { "count": recent.count, "lastObservedTime": MicroTime(Timestamp::now()) } });
@@ -209,17 +187,5 @@ mod tests {
         assert_eq!(cut(&"x".repeat(3000)).len(), MAX_NOTE);
         // 'ä' takes two bytes: the cut falls between characters.
         assert_eq!(cut(&format!("x{}", "ä".repeat(1000))).len(), MAX_NOTE - 1);
-    }
-    #[test]
-    fn a_burst_goes_at_once_and_what_follows_evenly() {
-        let now = tokio::time::Instant::now();
-        let after = |millis| now + Duration::from_millis(millis);
-        let mut budget = Budget::new(3, 10.0, now);
-        let times: Vec<_> = (0..5).map(|_| budget.take(now)).collect();
-        assert_eq!(times, [now, now, now, after(100), after(200)]);
-        // What is not used is saved up to a burst.
-        let later = after(60_000);
-        let times: Vec<_> = (0..4).map(|_| budget.take(later)).collect();
-        assert_eq!(times, [later, later, later, after(60_100)]);
     }
 }

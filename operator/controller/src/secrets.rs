@@ -211,9 +211,10 @@ impl Known {
 
     fn take_in(&mut self, key: Key, secret: OurSecret) -> bool {
         let before = self.get(&key);
-        let news = before.is_none_or(|before| newer(&secret.resource_version, &before.resource_version));
+        let news =
+            before.as_ref().is_none_or(|before| newer(&secret.resource_version, &before.resource_version));
         if news {
-            self.remove(&key);
+            before.iter().for_each(|before| self.leave_role(&key, before));
             if let (true, Some(source)) = (has_role(&secret), &secret.source) {
                 self.roles.entry((key.0.clone(), source.clone())).or_default().insert(key.1.clone());
             }
@@ -227,7 +228,12 @@ impl Known {
 
     fn remove(&mut self, key: &Key) -> Option<OurSecret> {
         let secret = self.secrets.remove(key)?.unpack()?;
-        if let (true, Some(source)) = (has_role(&secret), &secret.source) {
+        self.leave_role(key, &secret);
+        Some(secret)
+    }
+
+    fn leave_role(&mut self, key: &Key, secret: &OurSecret) {
+        if let (true, Some(source)) = (has_role(secret), &secret.source) {
             let of = (key.0.clone(), source.clone());
             let names = self.roles.get_mut(&of);
             let left = names.map(|names| {
@@ -238,7 +244,6 @@ impl Known {
                 self.roles.remove(&of);
             }
         }
-        Some(secret)
     }
 }
 

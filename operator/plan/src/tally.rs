@@ -48,11 +48,11 @@ impl Tally {
     pub fn add(&mut self, object: &EncryptedSecret, now: &Time) {
         match needs(object) {
             Needs::Generation { keyring, oldest } => {
-                *entry(&mut self.generations, keyring).entry(oldest).or_default() += 1;
+                *self.generations.entry(keyring.to_owned()).or_default().entry(oldest).or_default() += 1;
             }
             Needs::Unclear { .. } => self.unclear += 1,
         }
-        let place = entry(&mut self.namespaces, object.metadata.namespace.as_deref().unwrap_or_default());
+        let place = self.namespaces.entry(object.metadata.namespace.clone().unwrap_or_default()).or_default();
         *place.states.entry(state(object)).or_default() += 1;
         if let Some(status) = &object.status {
             place.add(status, now.0.as_second());
@@ -63,14 +63,6 @@ impl Tally {
     pub fn needed(&self, keyring: &str, generation: u32) -> u32 {
         self.generations.get(keyring).and_then(|needed| needed.get(&generation)).copied().unwrap_or_default()
     }
-}
-
-/// Thousands of objects share a few names.
-fn entry<'m, T: Default>(map: &'m mut BTreeMap<String, T>, name: &str) -> &'m mut T {
-    if !map.contains_key(name) {
-        map.insert(name.to_owned(), T::default());
-    }
-    map.entry(name.to_owned()).or_default()
 }
 
 impl Place {

@@ -106,6 +106,11 @@ impl Budget {
         Budget { most, each, left: most, at: now }
     }
 
+    /// When there is one more than now.
+    pub fn next(&self) -> Instant {
+        self.at + self.each
+    }
+
     /// One less, if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
         while self.left < self.most && now.saturating_duration_since(self.at) >= self.each {
@@ -156,6 +161,28 @@ mod tests {
         let later = start + Duration::from_secs(31);
         assert_eq!(quiet.may_tell("main", Reason::ReleaseInvalid, later), Some(190));
         assert_eq!(quiet.may_tell("main", Reason::ReleaseInvalid, later), None);
+    }
+
+    /// When the next five go, for who waits for each.
+    fn five(budget: &mut Budget, mut now: Instant) -> Vec<Instant> {
+        let next = || {
+            if !budget.take(now) {
+                now = budget.next();
+                assert!(budget.take(now));
+            }
+            now
+        };
+        std::iter::repeat_with(next).take(5).collect()
+    }
+
+    #[test]
+    fn a_burst_goes_at_once_and_what_follows_evenly() {
+        let (start, gap) = (Instant::now(), Duration::from_millis(100));
+        let mut budget = Budget::new(3, gap, start);
+        assert_eq!(five(&mut budget, start), [start, start, start, start + gap, start + 2 * gap]);
+        // What is not used is saved up to a burst.
+        let later = start + 600 * gap;
+        assert_eq!(five(&mut budget, later), [later, later, later, later + gap, later + 2 * gap]);
     }
 
     #[test]

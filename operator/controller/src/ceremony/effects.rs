@@ -132,33 +132,33 @@ async fn perform(
             let stale = request::publish(ceremony, keyring, published).await?;
             if !stale.is_empty() {
                 let yubikeys: Vec<_> = stale.iter().map(|serial| format!("YubiKey {serial}")).collect();
-                dropped(ceremony, keyring, &yubikeys.join(", ")).await;
+                dropped(ceremony, keyring, &yubikeys.join(", "));
             }
         }
         Effect::RefuseRelease { reason, message, .. } => {
             request::refuse(ceremony, keyring, *reason, message).await?;
             tracing::warn!(keyring, %reason, message, "a release was refused; the operator stays sealed");
-            refusal(ceremony, keyring, *reason, format!("pod {}: {message}", ceremony.identity.pod)).await;
+            refusal(ceremony, keyring, *reason, format!("pod {}: {message}", ceremony.identity.pod));
         }
         Effect::RefuseShare { serial, message } => {
             request::refuse_share(ceremony, keyring, *serial, message).await?;
             ceremony.metrics.ceremonies.refused(keyring);
             tracing::warn!(keyring, serial, message, "a share was refused; nothing else changes");
             let message = format!("pod {}: {message}", ceremony.identity.pod);
-            refusal(ceremony, keyring, Reason::ReleaseInvalid, message).await;
+            refusal(ceremony, keyring, Reason::ReleaseInvalid, message);
         }
         Effect::ReportShares { released, needed } => {
             request::report_released(ceremony, keyring, released).await?;
             report::write(ceremony, keyring).await?;
             let message = format!("pod {}: {}", ceremony.identity.pod, report::progress(released, *needed));
             tracing::info!(keyring, message, "a share was released");
-            notice(ceremony, keyring, false, Reason::ShareReleased, message).await;
+            notice(ceremony, keyring, false, Reason::ShareReleased, message);
         }
         Effect::ReportSharesDropped { released } => {
             request::sweep_stale(ceremony, keyring).await?;
             request::report_released(ceremony, keyring, &[]).await?;
             report::write(ceremony, keyring).await?;
-            dropped(ceremony, keyring, &report::names(released)).await;
+            dropped(ceremony, keyring, &report::names(released));
         }
         Effect::PersistPin { pin, .. } => {
             match pins::store(&ceremony.client, &ceremony.namespace, keyring, pin).await? {
@@ -191,20 +191,20 @@ async fn perform(
             if !with.is_empty() {
                 message.push_str(&format!(" with {}", report::names(with)));
             }
-            notice(ceremony, keyring, false, Reason::Unsealed, message).await;
+            notice(ceremony, keyring, false, Reason::Unsealed, message);
         }
         Effect::ReportSealed { why } => {
             tracing::info!(keyring, why = %why_sealed(why), pod = ceremony.identity.pod, "sealed");
             report::write(ceremony, keyring).await?;
             if !matches!(why, SealedBecause::Started) {
                 let message = format!("pod {} is sealed: {}", ceremony.identity.pod, why_sealed(why));
-                notice(ceremony, keyring, false, Reason::Sealed, message).await;
+                notice(ceremony, keyring, false, Reason::Sealed, message);
             }
         }
         Effect::ReportTampered { reason, message } => {
             tracing::error!(keyring, %reason, message, "the keyring is refused; its keys are dropped, Secrets stay as they are");
             report::write(ceremony, keyring).await?;
-            notice(ceremony, keyring, true, *reason, message.clone()).await;
+            notice(ceremony, keyring, true, *reason, message.clone());
         }
     }
     Ok(())
@@ -251,27 +251,27 @@ pub fn why_sealed(why: &SealedBecause) -> String {
 }
 
 /// Shares are in memory only: those who released them hear that they have to do it again.
-async fn dropped(ceremony: &Ceremony, keyring: &str, whose: &str) {
+fn dropped(ceremony: &Ceremony, keyring: &str, whose: &str) {
     let message = format!(
         "pod {}: what was released by {whose} is void, for another session or manifest asks now: touchseal unseal",
         ceremony.identity.pod
     );
     tracing::warn!(keyring, message, "released shares were dropped");
-    notice(ceremony, keyring, true, Reason::SharesDropped, message).await;
+    notice(ceremony, keyring, true, Reason::SharesDropped, message);
 }
 
 /// Says in an Event that something from outside was refused, unless that was said very often just now.
-pub async fn refusal(ceremony: &Ceremony, keyring: &str, reason: Reason, message: String) {
+pub fn refusal(ceremony: &Ceremony, keyring: &str, reason: Reason, message: String) {
     let message = match ceremony.quiet.may_tell(keyring, reason, Instant::now()) {
         None => return,
         Some(0) => message,
         Some(untold) => format!("{message} ({untold} more of this reason were not told)"),
     };
-    notice(ceremony, keyring, true, reason, message).await;
+    notice(ceremony, keyring, true, reason, message);
 }
 
 /// Says something of a keyring in an Event.
-pub async fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: Reason, message: String) {
+pub fn notice(ceremony: &Ceremony, keyring: &str, warning: bool, reason: Reason, message: String) {
     let about = ObjectReference {
         api_version: Some("touchseal.dev/v1alpha1".to_owned()),
         kind: Some("Keyring".to_owned()),

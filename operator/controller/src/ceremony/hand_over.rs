@@ -166,7 +166,7 @@ pub fn check(
                     },
                 );
                 let message = format!("request {request} is not answered: {refusal}");
-                effects::refusal(&ceremony, keyring, Reason::RequestForged, message).await;
+                effects::refusal(&ceremony, keyring, Reason::RequestForged, message);
             }
             Ok(Err(refusal)) => {
                 tracing::info!(keyring, request, pod, %refusal, "a request for a hand-over is not answered");
@@ -251,7 +251,7 @@ pub async fn release(
         "pod {from} handed the keyring over to pod {to}; first released by {} (YubiKey {})",
         release.holder, release.serial
     );
-    effects::notice(ceremony, keyring, false, Reason::HandedOver, message).await;
+    effects::notice(ceremony, keyring, false, Reason::HandedOver, message);
     Ok(())
 }
 

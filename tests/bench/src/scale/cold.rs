@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::bare::Ask;
-use super::stage::{Stage, is_ready};
+use super::stage::{self, Stage, is_ready};
 use super::{Fault, block_on, process};
 use crate::Outcome;
 use crate::report::{Budget, Report};
@@ -75,16 +75,8 @@ async fn ours(report: &mut Report, size: usize) -> Result<(Duration, Vec<Value>,
     }
     report.value(&format!("{size}.cpu"), cpu, "s");
     report.value(&format!("{size}.peak"), process::memory_mib(pid, "VmHWM")?, "MiB");
-    let requests: serde_json::Map<String, Value> = stage
-        .requests()
-        .await?
-        .into_iter()
-        .filter_map(|(key, count)| {
-            let new = count - before.get(&key).copied().unwrap_or_default();
-            (new > 0).then(|| (format!("{} {}", key.0, key.1), json!(new)))
-        })
-        .collect();
-    report.raw(&format!("{size}.requests"), Value::Object(requests));
+    let requests = stage::difference(&before, &stage.requests().await?);
+    report.raw(&format!("{size}.requests"), requests);
     Ok((took, objects, secrets))
 }
 

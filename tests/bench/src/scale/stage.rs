@@ -18,6 +18,9 @@ const AT_ONCE: usize = 32;
 const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Requests by verb and resource.
+pub type Requests = BTreeMap<(String, String), u64>;
+
 pub struct Stage {
     pub operator: Option<Operator>,
     pub world: World,
@@ -157,7 +160,7 @@ impl Stage {
     }
 
     /// How many requests the API server has had so far, by verb and resource; without watches and the bench's own reads.
-    pub async fn requests(&self) -> Result<BTreeMap<(String, String), u64>, Fault> {
+    pub async fn requests(&self) -> Result<Requests, Fault> {
         let page = self.bare.send(Ask { verb: "GET", path: "/metrics".into(), body: Vec::new() }).await?;
         let mut counts = BTreeMap::new();
         for line in String::from_utf8(page)?.lines() {
@@ -175,6 +178,15 @@ impl Stage {
         }
         Ok(counts)
     }
+}
+
+/// What came in between, for the file of raw numbers.
+pub fn difference(before: &Requests, after: &Requests) -> Value {
+    let new = after.iter().filter_map(|(key, count)| {
+        let new = count - before.get(key).copied().unwrap_or_default();
+        (new > 0).then(|| (format!("{} {}", key.0, key.1), json!(new)))
+    });
+    Value::Object(new.collect())
 }
 
 /// Whether an object's condition Ready is True.

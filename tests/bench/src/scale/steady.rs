@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bare::Ask;
 use super::follow::Follow;
-use super::stage::Stage;
+use super::stage::{Requests, Stage, difference};
 use super::{Fault, block_on, process};
 use crate::Outcome;
 use crate::report::{Budget, Report};
@@ -203,16 +203,6 @@ fn own_secret(namespace: &str, name: &str) -> Ask {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-type Requests = std::collections::BTreeMap<(String, String), u64>;
-
-fn difference(before: &Requests, after: &Requests) -> Value {
-    let new = after.iter().filter_map(|(key, count)| {
-        let new = count - before.get(key).copied().unwrap_or_default();
-        (new > 0).then(|| (format!("{} {}", key.0, key.1), json!(new)))
-    });
-    Value::Object(new.collect())
 }
 
 /// Writes of anything but what leadership and the ceremony write.

@@ -13,17 +13,7 @@ const TIME: &str = "2026-01-01T00:00:00Z";
 
 fn piece(path: &str) -> Piece {
     let source = tree::Source { path: Path::new("/tree").join(path), shown: path.to_owned(), chosen: true };
-    Piece {
-        source,
-        findings: Vec::new(),
-        documents: Vec::new(),
-        objects: Vec::new(),
-        keyrings: Vec::new(),
-        recipients: Vec::new(),
-        rules: Vec::new(),
-        fed: Vec::new(),
-        allowed: Vec::new(),
-    }
+    Piece::of(&source)
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {

@@ -136,7 +136,8 @@ pub fn of(source: &Source, bytes: &[u8], words: &Words, rules: &dyn Rules) -> Op
 }
 
 impl Piece {
-    fn of(source: &Source) -> Piece {
+    /// Of which nothing is known yet.
+    pub fn of(source: &Source) -> Piece {
         Piece {
             source: source.clone(),
             findings: Vec::new(),

@@ -4,7 +4,7 @@ mod bare;
 pub mod cold;
 mod fleet;
 mod follow;
-mod process;
+pub mod process;
 mod stage;
 pub mod steady;
 

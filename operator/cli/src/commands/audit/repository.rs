@@ -22,7 +22,7 @@ const LARGE: u64 = 4 << 20;
 /// Bytes each thread keeps of objects that others are deltas of.
 const KEPT: usize = 48 << 20;
 /// Objects a thread takes at a time; neighbours in a pack are deltas of each other.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 

@@ -288,3 +288,47 @@ impl Scanned {
         self.unreadable.sort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::super::needles::Text;
+    use super::*;
+
+    /// Threads share the work in batches, between which nothing may fall.
+    #[test]
+    fn every_object_is_looked_into_once_packed_or_loose() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut git = Command::new("git");
+            git.args(arguments).current_dir(folder.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
+            for who in ["AUTHOR", "COMMITTER"] {
+                git.env(format!("GIT_{who}_NAME"), "a").env(format!("GIT_{who}_EMAIL"), "a@example.invalid");
+            }
+            assert!(git.status().unwrap().success(), "git {arguments:?}");
+        };
+        let files = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                let text = format!("{number}\nsome text to be found\n");
+                std::fs::write(folder.path().join(number.to_string()), text).unwrap();
+            }
+        };
+        git(&["init", "-q"]);
+        files(0..BATCH * 5 + 1);
+        git(&["add", "."]);
+        git(&["commit", "-qm", "packed"]);
+        git(&["gc", "-q"]);
+        files(BATCH * 5 + 1..BATCH * 7);
+        git(&["add", "."]);
+        let scanned = Repository::open(folder.path())
+            .unwrap()
+            .scan(&Needles::new(vec![Text::any("some text to be found")]));
+        let scanned = scanned.unwrap();
+        let objects: HashSet<ObjectId> = scanned.hits.iter().map(|hit| hit.object).collect();
+        assert_eq!((scanned.hits.len(), objects.len()), (BATCH * 7, BATCH * 7));
+        assert!(scanned.hits.iter().all(|hit| hit.line == 2));
+        assert_eq!((scanned.commits.len(), scanned.objects), (1, BATCH * 7 + 2));
+        assert_eq!((scanned.unreadable, scanned.large), (Vec::new(), Vec::new()));
+    }
+}

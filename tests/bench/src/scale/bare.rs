@@ -41,11 +41,16 @@ impl Bare {
             "PUTM" => ("PUT", "application/json"),
             verb => (verb, "application/json"),
         };
-        let accept = if ask.verb == "PUTM" { "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1" } else { "application/json" };
+        let accept = if ask.verb == "PUTM" {
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        } else {
+            "application/json"
+        };
         let request = http::Request::builder()
             .method(verb)
             .uri(&ask.path)
-            .header("content-type", kind).header("accept", accept)
+            .header("content-type", kind)
+            .header("accept", accept)
             .body(Body::from(ask.body))?;
         let answer = self.client.send(request).await?;
         let status = answer.status();

@@ -161,3 +161,19 @@ pub fn now() -> Time {
     let now = clock::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_together_does_not_try_again_together() {
+        for (attempt, longest) in [(0, 100), (3, 800), (40, 60_000)] {
+            let waits: Vec<Duration> =
+                (0..50).map(|_| backoff(Duration::from_millis(100), attempt)).collect();
+            let longest = Duration::from_millis(longest);
+            assert!(waits.iter().all(|wait| (longest / 2..=longest).contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+        }
+    }
+}

@@ -124,6 +124,19 @@ impl Stage {
         self.wait_for("touchseal_encrypted_secrets{", "state=\"Materialised\"", count).await
     }
 
+    /// Waits until no Event was written for two seconds.
+    pub async fn wait_for_events(&self) -> Result<(), Fault> {
+        let events = ("POST".to_owned(), "events".to_owned());
+        let mut before = self.requests().await?.get(&events).copied();
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let now = self.requests().await?.get(&events).copied();
+            if std::mem::replace(&mut before, now) == now {
+                return Ok(());
+            }
+        }
+    }
+
     /// How many Secrets there are.
     async fn secrets(&self) -> Result<usize, Fault> {
         let first = self.bare.get("/api/v1/secrets?limit=1").await?;

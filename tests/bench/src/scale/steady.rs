@@ -92,7 +92,8 @@ async fn storm(report: &mut Report, stage: &Stage) -> Outcome {
 async fn idle(report: &mut Report, stage: &Stage) -> Outcome {
     eprintln!("bench: nothing for {} s ...", IDLE.as_secs());
     // What is told late: Events, and the count of documents.
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    stage.wait_for_events().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let (pid, before) = (stage.pid()?, stage.requests().await?);
     let (began, cpu) = (Instant::now(), process::cpu_seconds(stage.pid()?)?);
     tokio::time::sleep(IDLE).await;

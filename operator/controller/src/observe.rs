@@ -15,8 +15,9 @@ use touchseal_plan::{
 use crate::beside::{self, Beside};
 use crate::context::Context;
 use crate::desk::Fell;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Turn};
 use crate::names::Look;
+use crate::objects::Found;
 use crate::open::Given;
 use crate::pods::Seen;
 use crate::secrets::Key;
@@ -40,6 +41,8 @@ pub struct Gathered {
     pub live: Live,
     /// The ledger's entry.
     pub ledger: Option<LedgerEntry>,
+    /// To commit another.
+    pub turn: Turn,
     /// The least number that is given out.
     pub floor: Floor,
     /// The plaintext, where the documents opened.
@@ -72,6 +75,22 @@ pub enum ObserveError {
     },
 }
 
+/// The object with the text of its documents; None where it is gone.
+///
+/// # Errors
+/// The API server was to be asked for it and did not answer.
+pub async fn whole(context: &Context, found: Found) -> Result<Option<EncryptedSecret>, ObserveError> {
+    if found.whole {
+        return Ok(Some(found.object));
+    }
+    let (namespace, name) = key(&found.object);
+    let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &namespace);
+    api.get_opt(&name).await.map_err(|error| ObserveError::Read {
+        what: format!("EncryptedSecret {namespace}/{name}"),
+        problem: words::of(&error),
+    })
+}
+
 /// Gathers.
 ///
 /// # Errors
@@ -89,6 +108,7 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
     let maps = references.map(|reference| reference.name.clone()).chain(alias);
     context.watches.want_config_maps(&key, maps);
 
+    let turn = context.ledger.turn(&key.0, &key.1);
     let mut ledger = context.ledger.get(&key.0, &key.1).await?;
     let beside = beside::look(context, &object, &key).await?;
     let mut secret = look_at_held(context, &object, &key, ledger.as_ref(), &beside.others).await?;
@@ -137,6 +157,7 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
         beside,
         live,
         ledger,
+        turn,
         floor: context.floor.get(),
         content,
         outgoing,

@@ -21,6 +21,7 @@ pub struct Bare {
 /// One request.
 #[derive(Clone)]
 pub struct Ask {
+    /// PATCH is a merge patch; APPLY a PATCH that is a server-side apply.
     pub verb: &'static str,
     pub path: String,
     pub body: Vec<u8>,
@@ -35,9 +36,13 @@ impl Bare {
 
     /// The body of the answer; anything but success is an error.
     pub async fn send(&self, ask: Ask) -> Result<Vec<u8>, Fault> {
-        let kind = if ask.verb == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (verb, kind) = match ask.verb {
+            "PATCH" => ("PATCH", "application/merge-patch+json"),
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            verb => (verb, "application/json"),
+        };
         let request = http::Request::builder()
-            .method(ask.verb)
+            .method(verb)
             .uri(&ask.path)
             .header("content-type", kind)
             .body(Body::from(ask.body))?;

@@ -54,6 +54,7 @@ mod seal_after;
 mod sealed;
 mod shadow;
 mod status;
+mod streams;
 mod tamper;
 mod tenancy;
 mod terminal;

@@ -10,10 +10,10 @@ export TOUCHSEAL_TOOLS := $(CURDIR)/.cache/tools
 BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PROGRAMS := $(BUILT)/debug
 
-.PHONY: help demo test image fuzz soak lint bench tools deny clean
+.PHONY: help demo test image cross fuzz soak lint bench tools deny clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## the story from ciphertext in git to a native Secret, on a real API server and a software YubiKey
 	@tests/rig/tools.sh demo
@@ -27,6 +27,9 @@ test: tools image ## every test of the workspace
 image: ## the operator's image and its list of parts, in target/image; see operator/image/README.md
 	@tests/rig/tools.sh image
 	@operator/image/image.sh
+
+cross: ## whether the command line compiles for macOS and Windows; see operator/cli/cross.sh
+	@operator/cli/cross.sh
 
 # Coverage comes from the compiler, so nothing but the stable toolchain is needed; see tests/fuzz/README.md.
 SECONDS := 60

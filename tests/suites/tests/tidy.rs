@@ -224,6 +224,48 @@ fn only_the_token_crate_names_the_card() {
     );
 }
 
+/// The command line is for laptops of every kind: what only some systems have stands behind a `cfg` that names them, in the same
+/// block or above it. That it then compiles there `operator/cli/cross.sh` says.
+#[test]
+fn what_only_some_systems_have_stands_behind_a_cfg() {
+    const THEIRS: [&str; 7] =
+        ["rustix::", "libc::", "std::os::unix", "std::os::fd", "tokio::signal::unix", "/proc/", "/sys/"];
+    const LAPTOP: [&str; 3] = ["operator/cli/src/", "operator/token/src/", "operator/keyring/src/"];
+    let is_cfg = |line: &str| {
+        line.contains("cfg") && ["unix", "linux", "windows"].iter().any(|system| line.contains(system))
+    };
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let (mut found, mut seen) = (Vec::new(), 0);
+    for (path, text) in sources() {
+        // `mod hidden_unix` has its cfg where it is named.
+        if !LAPTOP.iter().any(|folder| path.starts_with(folder))
+            || is_test(&path)
+            || path.ends_with("_unix.rs")
+        {
+            continue;
+        }
+        let code = code(&text);
+        let lines: Vec<&str> = code.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let Some(word) = THEIRS.iter().find(|word| line.contains(**word)) else { continue };
+            seen += 1;
+            let mut outer = indentation(line);
+            let above = lines[..number].iter().rev().filter(|line| !line.trim().is_empty());
+            let mut around = above.filter(|above| {
+                if !above.trim_start().starts_with(['}', ')', ']']) {
+                    outer = outer.min(indentation(above));
+                }
+                indentation(above) <= outer
+            });
+            if !is_cfg(line) && !around.any(|line| is_cfg(line)) {
+                found.push(format!("{path}: {word} in `{}`", line.trim()));
+            }
+        }
+    }
+    assert!(seen > 10, "the search finds hardly anything");
+    nothing(found);
+}
+
 #[test]
 fn generated_definitions_are_up_to_date() {
     let check = Command::new(env!("CARGO"))

@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use tokio::process::Child;
 use tokio::runtime::Runtime;
@@ -15,7 +14,8 @@ use crate::error::Explain;
 use crate::terminal::TerminalError;
 
 /// How long an editor that was asked to end may take.
-const GRACE: Duration = Duration::from_secs(3);
+#[cfg(unix)]
+const GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 const DEFAULTS: [&str; 3] = ["vim", "nano", "vi"];
 
 /// What is run, without the file's name.

@@ -40,6 +40,14 @@ pub enum RoomError {
 impl Explain for RoomError {
     fn hint(&self) -> String {
         match self {
+            Self::NoMemory if cfg!(not(target_os = "linux")) => {
+                "no folder is known to be in memory on this system; with --insecure-tempdir the plaintext may be written to a disk"
+                    .to_owned()
+            }
+            Self::NoMemory if cfg!(not(target_os = "linux")) => {
+                "no folder is known to be in memory on this system; with --insecure-tempdir the plaintext may be written to a disk"
+                    .to_owned()
+            }
             Self::NoMemory => {
                 "mount a tmpfs at /dev/shm; with --insecure-tempdir the plaintext may be written to a disk"
                     .to_owned()

@@ -33,6 +33,9 @@ impl Default for Desk {
 }
 
 impl Desk {
+    /// A size that is never taken for small.
+    pub const LARGE: usize = SMALL;
+
     fn new(seats: usize, budget: u32) -> Desk {
         let bytes = Arc::new(Semaphore::new(budget as usize));
         Desk { seats: Arc::new(Semaphore::new(seats)), bytes, budget }

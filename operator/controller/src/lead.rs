@@ -204,6 +204,7 @@ async fn control(
                 }
             }
         }
+        context.events.hold(queue.is_catching_up(usize::from(concurrency)));
         let due = queue.next_due();
         let mut ask = |key: Key, lane| {
             context.metrics.reconciles.wait(&key);

@@ -1,10 +1,13 @@
 //! Which EncryptedSecrets are to be reconciled: each waits once, however often it was asked for, and is worked on by one task
 //! at a time. What changed goes before what was merely listed, so that nobody who edits one waits for thousands that are
-//! right as they are; each in the order in which it came, which keeps together what is stored together.
+//! right as they are: that in the order in which it came, and what was listed in the order in which the ledger stores it, round
+//! and round, so that what is written together is worked on together.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use crate::ledger;
 use crate::secrets::Key;
 
 /// Of so many turns one goes to what was listed, whatever changes meanwhile.
@@ -29,13 +32,18 @@ enum State {
     Again(Lane),
 }
 
+/// Namespace, number of the ledger's ConfigMap, and name.
+type Stored = (String, u8, String);
+
 /// The queue. Holds nothing of an object that neither waits nor runs.
 #[derive(Default)]
 pub struct Queue {
     states: HashMap<Key, State>,
     /// May hold objects that wait in the other lane by now, or run.
     changed: VecDeque<Key>,
-    listed: VecDeque<Key>,
+    listed: BTreeSet<Stored>,
+    /// The last one that was taken from `listed`.
+    last: Option<Stored>,
     turn: u8,
     /// What time alone brings.
     later: BTreeSet<(Instant, Key, Lane)>,
@@ -53,7 +61,10 @@ impl Queue {
             Some(State::Again(before)) => State::Again(lane.min(*before)),
         };
         if matches!(next, State::Waiting(_)) {
-            self.lane(lane).push_back(key.clone());
+            match lane {
+                Lane::Changed => self.changed.push_back(key.clone()),
+                Lane::Listed => drop(self.listed.insert(stored(key.clone()))),
+            }
         }
         self.states.insert(key, next);
     }
@@ -64,8 +75,7 @@ impl Queue {
             self.turn = (self.turn + 1) % TURNS;
             let order =
                 if self.turn == 0 { [Lane::Listed, Lane::Changed] } else { [Lane::Changed, Lane::Listed] };
-            let (lane, key) =
-                order.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop_front()?)))?;
+            let (lane, key) = order.into_iter().find_map(|lane| Some((lane, self.take(lane)?)))?;
             if self.states.get(&key) == Some(&State::Waiting(lane)) {
                 if let Some((at, of)) = self.due.remove(&key) {
                     self.later.remove(&(at, key.clone(), of));
@@ -106,12 +116,28 @@ impl Queue {
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Key> {
-        match lane {
-            Lane::Changed => &mut self.changed,
-            Lane::Listed => &mut self.listed,
-        }
+    /// Whether so many wait that were listed.
+    pub fn is_catching_up(&self, many: usize) -> bool {
+        self.listed.len() > many
     }
+
+    fn take(&mut self, lane: Lane) -> Option<Key> {
+        if lane == Lane::Changed {
+            return self.changed.pop_front();
+        }
+        let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next =
+            self.listed.range((after, Bound::Unbounded)).next().or_else(|| self.listed.first())?.clone();
+        self.listed.remove(&next);
+        self.last = Some(next.clone());
+        let (namespace, _, name) = next;
+        Some((namespace, name))
+    }
+}
+
+fn stored((namespace, name): Key) -> Stored {
+    let number = ledger::number(&name);
+    (namespace, number, name)
 }
 
 #[cfg(test)]
@@ -155,6 +181,23 @@ mod tests {
         }
         queue.add(key("old"), Lane::Listed);
         assert!(all(&mut queue).iter().position(|name| name == "old").unwrap() < 4);
+    }
+
+    #[test]
+    fn what_was_listed_comes_as_the_ledger_stores_it_and_round_and_round() {
+        let mut queue = Queue::default();
+        for number in (0..40).rev() {
+            queue.add(key(&format!("app-{number:02}")), Lane::Listed);
+        }
+        assert!(queue.is_catching_up(39) && !queue.is_catching_up(40));
+        let first: Vec<String> = (0..20).filter_map(|_| queue.next()).map(|(_, name)| name).collect();
+        assert!(first.is_sorted_by_key(|name| ledger::number(name)), "{first:?}");
+        // Who comes again waits until everybody had a turn.
+        queue.done(&key(&first[0]), None, Instant::now());
+        queue.add(key(&first[0]), Lane::Listed);
+        let rest = all(&mut queue);
+        assert_eq!((rest.len(), rest.last()), (21, Some(&first[0])));
+        assert!(rest[..20].is_sorted_by_key(|name| ledger::number(name)), "{rest:?}");
     }
 
     #[test]

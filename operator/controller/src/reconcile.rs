@@ -125,8 +125,12 @@ async fn bring_up_to_date(
     let outcome = decide::outcome(&observed, &decision);
     context.metrics.reconciles.decided(outcome);
     tracing::debug!(outcome, writes_secret = decision.secret.is_some(), "decided");
-    let material =
-        Material { ledger: gathered.ledger, content: gathered.content, outgoing: gathered.outgoing };
+    let material = Material {
+        turn: decision.ledger.is_some().then_some(gathered.turn),
+        ledger: gathered.ledger,
+        content: gathered.content,
+        outgoing: gathered.outgoing,
+    };
     let applied = apply::apply(context, &gathered.object, decision, material).await;
     if let Some(trouble) = applied.as_ref().err().and_then(apply::trouble)
         && let Some(status) = decide::refused(&gathered.object, &trouble, &now)

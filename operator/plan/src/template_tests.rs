@@ -402,12 +402,18 @@ fn mistakes_are_found_without_a_key() {
 }
 
 #[test]
-fn what_is_written_out_is_told_with_its_line() {
-    let text = "{# x #}a={{ user }}\n{% if user == \"root\" %}\npw={{ \"hunter2\" }}\n{% endif %}\nend\n";
+fn what_is_written_out_is_told_on_its_line() {
+    let text = "{# x #}a={{ user }}\n{% if user == \"root\" %}\npw={{ \"hunter2\" | trim }};{{ \"x\" ~ user }}\n{% endif %}\nend\n";
     let outline = outline(text).unwrap();
-    assert_eq!(outline.quoted, [(2, "root".to_owned()), (3, "hunter2".to_owned())]);
     let lines: Vec<&str> = outline.text.lines().collect();
-    assert_eq!((lines[0], lines[2], lines[4]), ("a=\u{fffc}", "pw=\u{fffc}", "end"), "{:?}", outline.text);
-    assert!(outline.puts_in && !super::outline("constant").unwrap().puts_in);
+    assert_eq!(
+        (lines[0], lines[2], lines[4]),
+        ("a=\u{fffc}", "pw=hunter2;\u{fffc}", "end"),
+        "{:?}",
+        outline.text
+    );
+    assert!(outline.puts_in);
+    let constant = super::outline("a {{ \"b\" }}").unwrap();
+    assert_eq!((&*constant.text, constant.puts_in), ("a b", false));
     assert_eq!(super::outline("{{ \"x"), None);
 }

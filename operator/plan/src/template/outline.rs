@@ -7,17 +7,22 @@ use super::parse::{MAX_TEXT, WHITESPACE};
 /// A template without its tags.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outline {
-    /// Its text, with [`Outline::TAG`] for each `{{ }}` and nothing for statements and comments; lines stay.
+    /// Its text, with [`Outline::TAG`] for each `{{ }}` that puts in anything but a text in quotes, and nothing for
+    /// statements and comments; lines stay.
     pub text: String,
-    /// Texts in quotes inside tags, with their lines.
-    pub quoted: Vec<(usize, String)>,
     /// Whether anything at all is put in.
     pub puts_in: bool,
 }
 
 impl Outline {
-    /// What stands for an expression.
+    /// What stands for what is put in.
     pub const TAG: char = '\u{fffc}';
+
+    /// Goes on on a later line: what was cut off between tags had lines, too.
+    fn forward(&mut self, line: &mut usize, to: usize) {
+        (*line..to).for_each(|_| self.text.push('\n'));
+        *line = to.max(*line);
+    }
 }
 
 /// Takes a template apart; None where it is none.
@@ -26,26 +31,33 @@ pub fn outline(template: &str) -> Option<Outline> {
         return None;
     }
     let mut found = Outline::default();
-    let mut line = 1;
+    let (mut line, mut quoted) = (1, None);
+    let mut begins = false;
     for token in tokenize(template, false, Default::default(), WHITESPACE) {
         let (token, span) = token.ok()?;
-        let at = usize::from(span.start_line);
+        let begun = std::mem::take(&mut begins);
         match token {
             Token::TemplateData(text) => {
-                // What was cut off between tags had lines, too.
-                (line..at).for_each(|_| found.text.push('\n'));
+                found.forward(&mut line, usize::from(span.start_line));
                 found.text.push_str(text);
-                line = at.max(line) + text.matches('\n').count();
+                line += text.matches('\n').count();
             }
             Token::VariableStart => {
-                (line..at).for_each(|_| found.text.push('\n'));
-                line = at.max(line);
-                found.text.push(Outline::TAG);
+                found.forward(&mut line, usize::from(span.start_line));
+                begins = true;
             }
-            Token::Str(text) => found.quoted.push((at, text.to_owned())),
-            Token::String(text) => found.quoted.push((at, text.into_string())),
-            Token::Ident(_) => found.puts_in = true,
-            _ => {}
+            Token::Str(text) if begun => quoted = Some(text.to_owned()),
+            Token::String(text) if begun => quoted = Some(text.into_string()),
+            // Whatever is done to a text that is written out, it is.
+            Token::VariableEnd | Token::Pipe if quoted.is_some() => {
+                found.text.push_str(&quoted.take().unwrap_or_default().replace('\n', " "));
+            }
+            other => {
+                found.puts_in |= matches!(other, Token::Ident(_));
+                if begun || quoted.take().is_some() {
+                    found.text.push(Outline::TAG);
+                }
+            }
         }
     }
     Some(found)

@@ -152,7 +152,7 @@ mod tests {
             ("{\"api_key\": \"hunter2\", \"b\": {{ a }}}", 1, "api_key"),
             ("export MAIL_TOKEN='hunter2' X={{ a }}", 1, "MAIL_TOKEN"),
             ("postgres://app:hunter2@{{ host }}/db", 1, "an address with a password"),
-            ("password={{ \"hunter2\" }}{{ a }}", 1, "the value of password"),
+            ("password={{ \"hunter2\" }} x={{ a }}", 1, "the value of password"),
             ("{{ a }}\n-----BEGIN RSA PRIVATE KEY-----\n", 2, "a private key"),
             ("hunter2", 1, "plain text"),
             ("{# nothing is put in #}\nx: hunter2\n", 1, "plain text"),

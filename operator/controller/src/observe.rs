@@ -113,7 +113,7 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
         Ok(found) => {
             // Short documents may stand behind templates that take their time.
             let composes = object.spec.target.as_ref().is_some_and(|target| target.template.is_some());
-            let least = if composes { Desk::LARGE } else { 0 };
+            let least = if composes { Desk::TEMPLATES } else { 0 };
             let size = found.iter().map(|source| source.bytes.len()).sum::<usize>().max(least);
             let keys = Arc::clone(&keys);
             let (object, secrets) = (Arc::clone(&object), Arc::clone(&context.secrets));

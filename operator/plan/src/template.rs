@@ -27,7 +27,7 @@ use crate::mapping::{self, MAX_SECRET_BYTES};
 const MAX_COMPOSED: usize = 64;
 const MAX_TEXTS: usize = 256 * 1024;
 /// What all templates of one Secret may come to: bytes that are read, made or written. Some hundredths of a second.
-const MAX_COST: u64 = 16 * 1024 * 1024;
+const MAX_COST: u64 = 8 * 1024 * 1024;
 
 /// A Secret's content with what templates made of it.
 #[derive(Debug)]

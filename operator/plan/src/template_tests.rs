@@ -359,7 +359,7 @@ fn all_templates_of_a_secret_share_one_budget() {
     let content = || content(&[("a", &[b'x'; 100 * 1024])]);
     let of = |count: usize| {
         let data: Vec<(String, String)> =
-            (0..count).map(|n| (format!("k{n}"), "{{ a | b64encode }}".repeat(30))).collect();
+            (0..count).map(|n| (format!("k{n}"), "{{ a | b64encode }}".repeat(15))).collect();
         let data: Vec<(&str, &str)> = data.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         let template = template(&data, None);
         judge_all(&content(), &template).map(drop).map_err(|error| error.wrong)

@@ -32,10 +32,11 @@ pub fn outline(template: &str) -> Option<Outline> {
     }
     let mut found = Outline::default();
     let (mut line, mut quoted) = (1, None);
-    let mut begins = false;
+    let (mut begins, mut piped) = (false, false);
     for token in tokenize(template, false, Default::default(), WHITESPACE) {
         let (token, span) = token.ok()?;
-        let begun = std::mem::take(&mut begins);
+        let (begun, is_filter) = (std::mem::take(&mut begins), std::mem::take(&mut piped));
+        piped = matches!(token, Token::Pipe);
         match token {
             Token::TemplateData(text) => {
                 found.forward(&mut line, usize::from(span.start_line));
@@ -53,7 +54,7 @@ pub fn outline(template: &str) -> Option<Outline> {
                 found.text.push_str(&quoted.take().unwrap_or_default().replace('\n', " "));
             }
             other => {
-                found.puts_in |= matches!(other, Token::Ident(_));
+                found.puts_in |= matches!(other, Token::Ident(_)) && !is_filter;
                 if begun || quoted.take().is_some() {
                     found.text.push(Outline::TAG);
                 }

@@ -12,7 +12,6 @@ use kube::Client;
 use kube::runtime::watcher::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
 use crate::desk::Desk;
@@ -26,7 +25,7 @@ use crate::keys::Keys;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
 use crate::names::Names;
-use crate::objects::Objects;
+use crate::objects::{Found, Objects};
 use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
 use crate::queue::{Lane, Queue};
@@ -119,6 +118,7 @@ impl Lead {
         let context = Arc::new(Context {
             client: client.clone(),
             keys: Arc::clone(&self.keys),
+            objects: Arc::clone(&objects),
             secrets: Arc::clone(&secrets),
             ledger,
             floor: Arc::clone(&floor),
@@ -197,7 +197,7 @@ async fn control(
             && let Some(key) = queue.next()
         {
             match objects.get(&key) {
-                Some(object) => running.start(key, object, &context),
+                Some(found) => running.start(key, found, &context),
                 None => {
                     context.forget(&key);
                     queue.done(&key, None, Instant::now());
@@ -206,15 +206,19 @@ async fn control(
         }
         context.events.hold(queue.is_catching_up(usize::from(concurrency)));
         let due = queue.next_due();
-        let mut ask = |key: Key, lane| {
-            context.metrics.reconciles.wait(&key);
-            queue.add(key, lane);
+        let mut ask = |key: Key, lane, wait: Duration| {
+            if wait.is_zero() {
+                context.metrics.reconciles.wait(&key);
+            }
+            queue.add_after(key, lane, wait, Instant::now());
         };
         tokio::select! {
             Some((key, again)) = running.next(&context) => queue.done(&key, again, Instant::now()),
-            Some(told) = told.next() => objects.take(told).into_iter().for_each(|(key, lane)| ask(key, lane)),
-            Some(key) = woken.recv() => ask(key, Lane::Changed),
-            Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed)),
+            Some(told) = told.next() => {
+                objects.take(told).into_iter().for_each(|(key, lane, wait)| ask(key, lane, wait));
+            }
+            Some(key) = woken.recv() => ask(key, Lane::Changed, Duration::ZERO),
+            Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed, Duration::ZERO)),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                 queue.wake(Instant::now());
             }
@@ -234,8 +238,8 @@ impl Running {
         self.tasks.len()
     }
 
-    fn start(&mut self, key: Key, object: EncryptedSecret, context: &Arc<Context>) {
-        let task = self.tasks.spawn(reconcile::reconcile(object, Arc::clone(context)));
+    fn start(&mut self, key: Key, found: Found, context: &Arc<Context>) {
+        let task = self.tasks.spawn(reconcile::reconcile(found, Arc::clone(context)));
         self.keys.insert(task.id(), key);
     }
 

@@ -4,11 +4,14 @@
 //! or lost. Our own status writes never are, nor other people's labels.
 //!
 //! Thousands of objects lie here while nothing happens to them, so each is kept as its JSON, without the text of its
-//! documents, which lies beside it: a third of what it takes as a structure of many small parts.
+//! documents, which lies beside it: a third of what it takes as a structure of many small parts. Of an object that is served
+//! the text is not kept at all: when it is looked at again, which a change of its documents brings about by itself, the API
+//! server is asked for it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
@@ -45,7 +48,16 @@ struct Packed {
     matters: u64,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
-    texts: Box<[Option<Box<str>>]>,
+    /// None: it is served, and they are not needed.
+    texts: Option<Box<[Option<Box<str>>]>>,
+}
+
+/// One of them, taken out.
+pub struct Found {
+    /// The object.
+    pub object: EncryptedSecret,
+    /// Whether the text of its documents is there.
+    pub whole: bool,
 }
 
 impl Objects {
@@ -60,9 +72,19 @@ impl Objects {
     }
 
     /// One of them.
-    pub fn get(&self, key: &Key) -> Option<EncryptedSecret> {
+    pub fn get(&self, key: &Key) -> Option<Found> {
         let packed = Arc::clone(self.lock().known.get(key)?);
-        packed.unpack(true)
+        Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
+    }
+
+    /// Its content is served as this object has it: unless it changed meanwhile, the text of its documents is not kept.
+    pub fn served(&self, object: &EncryptedSecret) {
+        let (key, matters) = (observe::key(object), what_matters(object));
+        let mut state = self.lock();
+        let Some(known) = state.known.get_mut(&key) else { return };
+        if known.matters == matters && known.texts.is_some() {
+            *known = Arc::new(Packed { matters, object: known.object.clone(), texts: None });
+        }
     }
 
     /// Whether there is one of this name.
@@ -83,8 +105,9 @@ impl Objects {
         all.into_iter().filter_map(|packed| packed.unpack(false))
     }
 
-    /// Takes in what a watch tells. Gives the objects to reconcile: a removed one is, too, and then not found.
-    pub fn take(&self, told: Told<EncryptedSecret>) -> Vec<(Key, Lane)> {
+    /// Takes in what a watch tells. Gives the objects to reconcile, and after how long: a removed one is, too, and then not
+    /// found.
+    pub fn take(&self, told: Told<EncryptedSecret>) -> Vec<(Key, Lane, Duration)> {
         let Told { place, event } = told;
         let asked = match event {
             Event::Init => {
@@ -93,28 +116,31 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 self.lock().listed.insert(observe::key(&object));
-                self.keep(object).map(|key| (key, Lane::Listed)).into_iter().collect()
+                self.keep(object).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
             }
             Event::InitDone => {
-                self.lost(place.as_deref()).into_iter().map(|key| (key, Lane::Changed)).collect()
+                let lost = self.lost(place.as_deref()).into_iter();
+                lost.map(|key| (key, Lane::Changed, Duration::ZERO)).collect()
             }
-            Event::Apply(object) => self.keep(object).map(|key| (key, Lane::Changed)).into_iter().collect(),
+            Event::Apply(object) => {
+                self.keep(object).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
+            }
             Event::Delete(object) => {
                 let key = observe::key(&object);
                 self.lock().known.remove(&key);
-                vec![(key, Lane::Changed)]
+                vec![(key, Lane::Changed, Duration::ZERO)]
             }
         };
         self.news.send_replace(());
         asked
     }
 
-    /// Its key, if it is worth a reconcile.
-    fn keep(&self, object: EncryptedSecret) -> Option<Key> {
+    /// Its key, if it is worth a reconcile, and after how long.
+    fn keep(&self, object: EncryptedSecret) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-        let status_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let packed = match Packed::pack(object) {
+        let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
+        let mut packed = match Packed::pack(object) {
             Ok(packed) => packed,
             Err(error) => {
                 let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
@@ -123,8 +149,15 @@ impl Objects {
             }
         };
         let matters = packed.matters;
-        let before = self.lock().known.insert(key.clone(), Arc::new(packed));
-        (before.map(|before| before.matters) != Some(matters) || status_changed).then_some(key)
+        let mut state = self.lock();
+        if state.known.get(&key).is_some_and(|known| known.matters == matters && known.texts.is_none()) {
+            packed.texts = None;
+        }
+        let before = state.known.insert(key.clone(), Arc::new(packed));
+        drop(state);
+        let matters = before.map(|before| before.matters) != Some(matters);
+        let wait = if matters { Some(Duration::ZERO) } else { others_changed };
+        wait.map(|wait| (key, wait))
     }
 
     /// Forgets what a complete list of a place lacks.
@@ -149,7 +182,7 @@ impl Packed {
         object.annotations_mut().remove(LAST_APPLIED);
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
         let texts = texts.collect();
-        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts })
+        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts: Some(texts) })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
@@ -160,7 +193,7 @@ impl Packed {
             )
             .ok()?;
         if with_texts {
-            for (document, text) in object.spec.documents.iter_mut().zip(&self.texts) {
+            for (document, text) in object.spec.documents.iter_mut().zip(self.texts.iter().flatten()) {
                 document.sops = text.as_deref().map(str::to_owned);
             }
         }
@@ -206,7 +239,12 @@ mod tests {
     }
 
     fn tell(objects: &Objects, event: Event<EncryptedSecret>) -> Vec<(Key, Lane)> {
-        objects.take(Told { place: None, event })
+        at_once(objects.take(Told { place: None, event }))
+    }
+
+    fn at_once(asked: Vec<(Key, Lane, Duration)>) -> Vec<(Key, Lane)> {
+        assert!(asked.iter().all(|(.., wait)| wait.is_zero()));
+        asked.into_iter().map(|(key, lane, _)| (key, lane)).collect()
     }
 
     fn key(namespace: &str, name: &str) -> Key {
@@ -231,11 +269,38 @@ mod tests {
         expected.metadata.managed_fields = None;
         expected.annotations_mut().remove(LAST_APPLIED);
         let json = |object: &EncryptedSecret| serde_json::to_value(object).unwrap();
-        assert_eq!(json(&objects.get(&key("apps", "app")).unwrap()), json(&expected));
+        let found = objects.get(&key("apps", "app")).unwrap();
+        assert!(found.whole);
+        assert_eq!(json(&found.object), json(&expected));
         // Whoever looks at all of them looks at no documents.
         expected.spec.documents.iter_mut().for_each(|document| document.sops = None);
         let each: Vec<_> = objects.each().map(|object| json(&object)).collect();
         assert_eq!(each, [json(&expected)]);
+    }
+
+    #[test]
+    fn the_text_of_what_is_served_is_kept_only_until_it_is() {
+        let (objects, _) = objects();
+        let at = |version: &str, generation: i64| {
+            let mut object = object(version, generation);
+            object.spec.documents = serde_json::from_value(serde_json::json!([{ "sops": "text" }])).unwrap();
+            object
+        };
+        let text = || {
+            let found = objects.get(&key("apps", "app")).unwrap();
+            assert_eq!(found.whole, found.object.spec.documents[0].sops.is_some());
+            found.whole
+        };
+        tell(&objects, Event::Apply(at("1", 1)));
+        assert!(text());
+        objects.served(&at("1", 1));
+        assert!(!text());
+        tell(&objects, Event::Apply(at("2", 1)));
+        assert!(!text(), "nothing that matters has changed");
+        tell(&objects, Event::Apply(at("3", 2)));
+        assert!(text());
+        objects.served(&at("2", 1));
+        assert!(text(), "that was another generation");
     }
 
     #[test]
@@ -264,7 +329,8 @@ mod tests {
             ("a", Event::InitApply(of("a", "comes"))),
             ("a", Event::InitDone),
         ];
-        let told = told.map(|(place, event)| objects.take(Told { place: Some(place.to_owned()), event }));
+        let told =
+            told.map(|(place, event)| at_once(objects.take(Told { place: Some(place.to_owned()), event })));
         let asked: Vec<_> = told.into_iter().flatten().collect();
         let expected = [
             (key("a", "stays"), Lane::Listed),
@@ -284,7 +350,10 @@ mod tests {
         let written = with_status(object("2", 1), 1);
         echoes.right(&observe::key(&written), written.status.as_ref());
         assert!(tell(&objects, Event::Apply(written)).is_empty());
-        assert_eq!(objects.get(&key("apps", "app")).unwrap().metadata.resource_version.as_deref(), Some("2"));
+        assert_eq!(
+            objects.get(&key("apps", "app")).unwrap().object.metadata.resource_version.as_deref(),
+            Some("2")
+        );
     }
 
     #[test]
@@ -313,6 +382,21 @@ mod tests {
             change(&mut after);
             assert_eq!(tell(&objects, Event::Apply(after)).len(), 1, "{what}");
         }
+    }
+
+    #[test]
+    fn a_status_that_somebody_keeps_changing_is_put_right_later_and_a_change_of_the_spec_at_once() {
+        let (objects, echoes) = objects();
+        let mut shown = with_status(object("1", 1), 1);
+        tell(&objects, Event::Apply(shown.clone()));
+        echoes.right(&observe::key(&shown), shown.status.as_ref());
+        let mut show = |version: &str, generation: i64, status: i64| {
+            shown = with_status(object(version, generation), status);
+            objects.take(Told { place: None, event: Event::Apply(shown.clone()) })
+        };
+        let waits = |asked: Vec<(Key, Lane, Duration)>| asked[0].2.as_secs();
+        assert_eq!([show("2", 1, 7), show("3", 1, 8), show("4", 1, 9)].map(waits), [0, 1, 2]);
+        assert_eq!(waits(show("5", 2, 10)), 0);
     }
 
     #[test]

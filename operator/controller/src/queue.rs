@@ -69,6 +69,26 @@ impl Queue {
         self.states.insert(key, next);
     }
 
+    /// Asks for an object after so long, unless somebody does before.
+    pub fn add_after(&mut self, key: Key, lane: Lane, wait: Duration, now: Instant) {
+        match now.checked_add(wait) {
+            Some(at) if !wait.is_zero() && !self.states.contains_key(&key) => self.set_due(key, lane, at),
+            _ => self.add(key, lane),
+        }
+    }
+
+    /// The earlier time counts.
+    fn set_due(&mut self, key: Key, lane: Lane, at: Instant) {
+        if let Some((before, of)) = self.due.get(&key).copied() {
+            if before <= at {
+                return;
+            }
+            self.later.remove(&(before, key.clone(), of));
+        }
+        self.later.insert((at, key.clone(), lane));
+        self.due.insert(key, (at, lane));
+    }
+
     /// The next one to work on; it counts as running until [`Queue::done`].
     pub fn next(&mut self) -> Option<Key> {
         loop {
@@ -92,8 +112,7 @@ impl Queue {
             Some(State::Again(lane)) => self.add(key.clone(), lane),
             Some(State::Running(lane)) => {
                 if let Some(at) = again.and_then(|wait| now.checked_add(wait)) {
-                    self.later.insert((at, key.clone(), lane));
-                    self.due.insert(key.clone(), (at, lane));
+                    self.set_due(key.clone(), lane, at);
                 }
             }
             Some(waiting @ State::Waiting(_)) => drop(self.states.insert(key.clone(), waiting)),
@@ -214,6 +233,26 @@ mod tests {
         queue.done(&key("a"), None, now);
         assert_eq!(queue.next(), None);
         assert!(queue.states.is_empty() && queue.due.is_empty());
+    }
+
+    #[test]
+    fn what_has_time_waits_and_is_worked_on_earlier_if_somebody_asks() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(8), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(4), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        assert_eq!((queue.next(), queue.next_due()), (None, Some(after(4))));
+        queue.wake(after(4));
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        // Asked for while it is worked on, it is not to be missed.
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        queue.done(&key("a"), None, now);
+        assert_eq!(queue.next(), Some(key("a")));
+        queue.done(&key("a"), None, now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::ZERO, now);
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
     }
 
     #[test]

@@ -70,7 +70,8 @@ pub fn masked(content: &Content, template: &Template) -> Result<BTreeMap<String,
     let judged = judge_all(content, template)?;
     let values = Values::of(content, &judged.values().flatten().cloned().collect());
     let masked = |(key, text): (&String, &String)| {
-        let bytes = render::render(text, &values, Show::Masks, MAX_SECRET_BYTES);
+        // A mask may be longer than the value it stands for.
+        let bytes = render::render(text, &values, Show::Masks, 2 * MAX_SECRET_BYTES);
         let bytes = bytes.map_err(|wrong| wrong.of(key))?;
         Ok((key.clone(), String::from_utf8_lossy(&bytes).into_owned()))
     };

@@ -149,6 +149,8 @@ pub enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Find what is exposed or would not open in a tree, without a key and without a cluster
     Lint(commands::lint::LintArgs),
+    /// Show what Secrets a manifest makes, by its documents and templates, without the values
+    Render(commands::render::RenderArgs),
     /// Move a tree's documents to the recipients they should have, with one operation of your YubiKey
     Rekey(commands::rekey::RekeyArgs),
     /// Show how old each Secret key is, when it is due, who holds an older value, and what to do next

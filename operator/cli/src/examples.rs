@@ -60,6 +60,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "touchseal lint shop --skip foreign-recipient",
         ],
     ),
+    ("render", &["touchseal render shop/app.esec.yaml", "touchseal render shop/app.esec.yaml --show-values"]),
     ("rekey", &["touchseal rekey --dry-run .", "touchseal rekey shop chat"]),
     ("rotation", &["touchseal rotation", "touchseal rotation -n shop --sort age"]),
     ("rotation wait", &["touchseal rotation wait app -n shop"]),

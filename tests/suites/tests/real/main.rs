@@ -55,6 +55,7 @@ mod shadow;
 mod status;
 mod streams;
 mod tamper;
+mod templates;
 mod tenancy;
 mod terminal;
 mod upgrade;

@@ -93,6 +93,11 @@ pub struct AgeKey {
 }
 
 impl AgeKey {
+    /// The armored age file.
+    pub fn wrapped(&self) -> &str {
+        &self.wrapped
+    }
+
     /// As written: `age1...`, a plugin's `age1name1...`, or an SSH public key. Not authenticated.
     pub fn recipient(&self) -> &str {
         &self.recipient

@@ -8,7 +8,7 @@ use p256::{PublicKey, SecretKey, elliptic_curve::sec1::ToEncodedPoint};
 use super::{
     Answer, Card,
     apdu::{
-        BLOCKED, CONDITIONS, Command, INS_UNKNOWN, NOT_FOUND, OK, REFERENCE_NOT_FOUND, SECURITY_STATUS, Sw,
+        BLOCKED, CONDITIONS, Command, INS_UNKNOWN, OK, REFERENCE_NOT_FOUND, SECURITY_STATUS, Sw,
         WRONG_DATA, tries_left,
     },
     tlv,
@@ -135,10 +135,12 @@ impl Card {
                 let parts = [(0x5b, "Test<<Equipment"), (0x5f2d, "en"), (0x5f35, "9")];
                 element(0x65, &parts.map(|(tag, text)| element(tag, text.as_bytes())).concat())
             }
+            // Login and URL: scdaemon asks for nothing more where they are missing.
+            0x005e | 0x5f50 => openpgp.object(tag, &[]),
             0x007a => element(0x7a, &element(0x93, &[0; 3])),
             tag => match openpgp.objects.get(&tag) {
                 Some(object) => object.clone(),
-                None => return NOT_FOUND.into(),
+                None => return REFERENCE_NOT_FOUND.into(),
             },
         })
     }

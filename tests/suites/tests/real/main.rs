@@ -33,6 +33,7 @@ mod outage;
 mod ownership;
 mod pages;
 mod partition;
+mod pgp;
 mod pin;
 mod plugin;
 mod quorum;

@@ -29,6 +29,8 @@ struct Tree {
     laptop: Laptop,
     key: SoftKey,
     gnupg: Gnupg,
+    /// What authors of namespace shop encrypt to.
+    recipient: String,
 }
 
 impl Tree {
@@ -38,9 +40,11 @@ impl Tree {
         let laptop = Laptop::at(folder.path(), Path::new("/nonexistent/kubeconfig"));
         let key = laptop.key(0, 9_200);
         laptop.create_keyring("prod", "alice");
-        laptop.run(&["recipients", "-f", KEYRING, "--for", "shop"], PIN).ok();
+        let said = laptop.run(&["recipients", "-f", KEYRING, "--for", "shop", "-o", "json"], PIN).ok();
+        let listed: Value = serde_json::from_str(&said.out).unwrap();
+        let recipient = listed[0]["recipient"].as_str().unwrap().to_owned();
         let gnupg = Gnupg::new(&laptop.reader.socket());
-        Tree { folder, laptop, key, gnupg }
+        Tree { folder, laptop, key, gnupg, recipient }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -54,13 +58,6 @@ impl Tree {
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// What authors of namespace shop encrypt to.
-    fn recipient(&self) -> String {
-        let said = self.laptop.run_plain(&["recipients", "-f", KEYRING, "--for", "shop", "-o", "json"]).ok();
-        let listed: Value = serde_json::from_str(&said.out).unwrap();
-        listed[0]["recipient"].as_str().unwrap().to_owned()
     }
 
     /// A file of each format in folder shop, encrypted by sops under the rules there are.
@@ -122,7 +119,8 @@ impl Tree {
 /// The lines of a document above its metadata: every value, key and comment.
 fn values(text: &str) -> Vec<&str> {
     let is_metadata = |line: &str| {
-        ["sops:", "\"sops\":", "[sops]", "sops_"].iter().any(|begin| line.trim_start().starts_with(begin))
+        let line = line.trim();
+        ["sops:", "\"sops\": {", "[sops]"].contains(&line) || line.starts_with("sops_")
     };
     let lines: Vec<&str> = text.lines().take_while(|line| !is_metadata(line)).collect();
     assert!(lines.iter().any(|line| line.contains("ENC[AES256_GCM,data:")), "no value in {text}");
@@ -152,7 +150,7 @@ fn every_format_gets_the_namespaces_recipient_and_keeps_every_byte_of_its_values
     let operations = tree.key.counters().private_key_operations;
 
     // The namespace's recipient is asked about: that a PGP key of ours opens a document tells nothing of whose it is.
-    tree.rekey(&["shop", "-n", "shop"]).refused(3, &["not confirmed", "a key of your own", &tree.recipient()]);
+    tree.rekey(&["shop", "-n", "shop"]).refused(3, &["not confirmed", "a key of your own", &tree.recipient]);
     assert_eq!((tree.texts(), tree.gnupg.asked()), (before.clone(), Vec::new()));
     let said = tree.rekey(&["shop", "-n", "shop", "--accept-others"]).ok();
     assert!(said.err.contains("gpg opens 5 documents") && said.err.contains("5 rekeyed"), "{}", said.err);
@@ -268,7 +266,7 @@ fn a_rule_may_name_pgp_keys_that_are_there() {
         said.err
     };
     assert!(refused("names PGP keys alone", &[]).contains("--namespace"));
-    let age = format!("  age: {}\n", tree.recipient());
+    let age = format!("  age: {}\n", tree.recipient);
     tree.write(".sops.yaml", &rule("0123456789ABCDEF0123456789ABCDEF01234567", &age));
     refused("not encrypted to that", &[]);
     tree.write(".sops.yaml", &rule(&fingerprint, &age));
@@ -283,7 +281,7 @@ fn of_several_key_groups_gpg_opens_what_it_holds() {
     let tree = Tree::new();
     let (alice, bob) = (tree.gnupg.generate("alice"), tree.gnupg.generate("bob"));
     let groups = |first: &str| {
-        format!("creation_rules:\n- shamir_threshold: 2\n  key_groups:\n  - pgp: [{alice}]\n{first}  - pgp: [{bob}]\n    age: [{0}]\n", tree.recipient())
+        format!("creation_rules:\n- shamir_threshold: 2\n  key_groups:\n  - pgp: [{alice}]\n{first}  - pgp: [{bob}]\n    age: [{0}]\n", tree.recipient)
     };
     tree.write(".sops.yaml", &groups(""));
     tree.write("shop/app.yaml", "password: hunter2\n");

@@ -50,7 +50,8 @@ impl Explain for GpgError {
                 "install GnuPG, or name it in SOPS_GPG_EXEC as for sops".to_owned()
             }
             Self::Key(_) => {
-                "it was asked once; see gpg --card-status (is the YubiKey plugged in, are PIN tries left), then run it again"
+                "nobody is asked again by itself; see gpg --card-status (is the YubiKey plugged in, are PIN tries left), then run \
+                 it again; after gpgconf --kill scdaemon gpg needs five seconds"
                     .to_owned()
             }
             Self::Message(_) => "use its last version from git that stock sops opens".to_owned(),
@@ -208,7 +209,12 @@ mod tests {
 
     #[test]
     fn a_key_is_found_by_whatever_people_write() {
-        for written in [KEY, "698A4420F3D14075", "0x698a4420f3d14075!", "34B6 B601 1955 7392 27F1  E44D 698A 4420 F3D1 4075"] {
+        for written in [
+            KEY,
+            "698A4420F3D14075",
+            "0x698a4420f3d14075!",
+            "34B6 B601 1955 7392 27F1  E44D 698A 4420 F3D1 4075",
+        ] {
             assert!(is_of(KEY, written), "{written}");
         }
         for other in ["F3D14075", "", "F05FFEC4AA57C593A6B02DAE857482AED0123943"] {
@@ -223,8 +229,12 @@ mod tests {
             gpg: decryption failed: No secret key\n";
         let said = Said::of(cancelled);
         assert!(said.failed_with_one_of(&[KEY.to_owned()]) && !said.failed_with_one_of(&[]));
-        assert_eq!(said.words, "public key decryption failed: Operation cancelled; decryption failed: No secret key");
-        let damaged = Said::of("[GNUPG:] ENC_TO 698A4420F3D14075 18 0\n[GNUPG:] DECRYPTION_KEY 34B6 F05F u\n");
+        assert_eq!(
+            said.words,
+            "public key decryption failed: Operation cancelled; decryption failed: No secret key"
+        );
+        let damaged =
+            Said::of("[GNUPG:] ENC_TO 698A4420F3D14075 18 0\n[GNUPG:] DECRYPTION_KEY 34B6 F05F u\n");
         assert!(!damaged.failed_with_one_of(&[KEY.to_owned()]) && !damaged.opened);
         assert_eq!(Said::of("").words, "it does not say why");
     }

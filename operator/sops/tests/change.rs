@@ -376,9 +376,15 @@ fn what_a_pgp_message_holds_may_be_opened_outside() {
     assert_eq!(plain(&both, &new), "a: x\n");
     assert_eq!(document.decrypt_with(&opener).expect("open").opened_by().count(), 0, "no age identity did");
     let refused = |opener: &Opener| document.decrypt_with(opener).expect_err("refused");
-    assert_eq!(refused(&outside("message", &data_key[1..])), DecryptError::DataKey { recipient: "ABCD".to_owned() });
+    assert_eq!(
+        refused(&outside("message", &data_key[1..])),
+        DecryptError::DataKey { recipient: "ABCD".to_owned() }
+    );
     assert_eq!(refused(&outside("another", &data_key)), DecryptError::NoMatchingKey { recipients: 2 });
-    assert!(matches!(refused(&outside("message", &[7; 32])), DecryptError::Value { .. } | DecryptError::MacDamaged));
+    assert!(matches!(
+        refused(&outside("message", &[7; 32])),
+        DecryptError::Value { .. } | DecryptError::MacDamaged
+    ));
     assert!(!format!("{opener:?}").contains("message"));
 }
 

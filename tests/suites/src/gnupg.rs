@@ -50,11 +50,16 @@ impl Gnupg {
         for (name, answer) in PINS.into_iter().chain([("passphrase", PASSPHRASE)]) {
             gnupg.answer(name, Some(answer));
         }
-        fs::write(gnupg.path("gpg-agent.conf"), format!("pinentry-program {}\n", pinentry.display())).unwrap();
+        fs::write(gnupg.path("gpg-agent.conf"), format!("pinentry-program {}\n", pinentry.display()))
+            .unwrap();
         // Its own driver for readers would look for one at the USB, past pcscd.
         fs::write(gnupg.path("scdaemon.conf"), "disable-ccid\n").unwrap();
         // The daemons get the environment of whoever needs them first, and keep it.
-        let start = gnupg.command("gpgconf").args(["--launch", "gpg-agent"]).env("PCSCLITE_CSOCK_NAME", reader).status();
+        let start = gnupg
+            .command("gpgconf")
+            .args(["--launch", "gpg-agent"])
+            .env("PCSCLITE_CSOCK_NAME", reader)
+            .status();
         assert!(start.unwrap().success());
         gnupg
     }
@@ -88,9 +93,19 @@ impl Gnupg {
         let listed = self.gpg(&["--with-colons", "--list-keys", &user], b"").out;
         let line = listed.lines().find(|line| line.starts_with("fpr:")).unwrap();
         let fingerprint = line.split(':').nth(9).unwrap().to_owned();
-        self.gpg(&[&quiet[..], &["--quick-add-key", &fingerprint, "nistp256", "encr", "never"]].concat(), b"");
+        self.gpg(
+            &[&quiet[..], &["--quick-add-key", &fingerprint, "nistp256", "encr", "never"]].concat(),
+            b"",
+        );
         // What was typed just now is to be asked for again.
-        assert!(self.command("gpg-connect-agent").args(["RELOADAGENT", "/bye"]).output().unwrap().status.success());
+        assert!(
+            self.command("gpg-connect-agent")
+                .args(["RELOADAGENT", "/bye"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
         fingerprint
     }
 

@@ -76,6 +76,8 @@ pub fn run(args: &RekeyArgs, global: &Global) -> Result<(), Failure> {
     if !args.dry_run {
         tell_gpg(&files);
     }
+    // Once GnuPG has a YubiKey it keeps others off it, and the keyring may be opened with the same one.
+    files.sort_by_key(|file| file.jobs.iter().any(|job| job.by_gpg));
     let mut progress = Progress::new(files.len());
     for file in &mut files {
         progress.file(file.path());

@@ -16,7 +16,7 @@ pub enum LocalKeysError {
     #[error("find the keyring: there are several: {}", list(.0))]
     SeveralKeyrings(Vec<PathBuf>),
     /// Nothing at hand opens it, and there is no keyring to try.
-    #[error("find a key for a document of {recipients} recipients: {}", .looked)]
+    #[error("find a key for a document of {recipients} recipient{}: {looked}", if *.recipients == 1 { "" } else { "s" })]
     NoKey { recipients: usize, looked: String, pgp: bool },
     /// A file that nothing says the namespace of.
     #[error("open {} with keyring {keyring}: nothing says which namespace it is of", .path.display())]

@@ -28,7 +28,8 @@ impl Pgp {
     pub fn suffices(&mut self, document: &Document, stock: &Stock) -> bool {
         let metadata = document.metadata();
         let groups = metadata.groups().iter();
-        groups.filter(|group| stock.covers(group) || self.held(group).is_some()).count() >= metadata.threshold()
+        groups.filter(|group| stock.covers(group) || self.held(group).is_some()).count()
+            >= metadata.threshold()
     }
 
     /// What opens the document: as many PGP messages of it as are needed, opened now.
@@ -64,7 +65,7 @@ impl Pgp {
         let first = keys.next()?.fingerprint();
         self.secret();
         Some(match &self.secret {
-            Some(Err(failure)) => format!("it has PGP recipients, and gpg cannot be run ({failure})"),
+            Some(Err(failure)) => format!("it has PGP recipients, and there is no gpg to ask: {failure}"),
             _ => match keys.count() {
                 0 => format!("gpg has no secret key of its PGP recipient {first}"),
                 more => format!("gpg has no secret key of its {} PGP recipients, such as {first}", more + 1),

@@ -8,8 +8,8 @@ use p256::{PublicKey, SecretKey, elliptic_curve::sec1::ToEncodedPoint};
 use super::{
     Answer, Card,
     apdu::{
-        BLOCKED, CONDITIONS, Command, INS_UNKNOWN, OK, REFERENCE_NOT_FOUND, SECURITY_STATUS, Sw,
-        WRONG_DATA, tries_left,
+        BLOCKED, CONDITIONS, Command, INS_UNKNOWN, OK, REFERENCE_NOT_FOUND, SECURITY_STATUS, Sw, WRONG_DATA,
+        tries_left,
     },
     tlv,
 };

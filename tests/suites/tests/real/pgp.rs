@@ -11,7 +11,7 @@ use touchseal_rig::scratch::Scratch;
 use touchseal_rig::tools::Tool;
 use touchseal_softkey::SoftKey;
 use touchseal_suites::cli::{PIN, Said};
-use touchseal_suites::{Gnupg, Laptop};
+use touchseal_suites::{Gnupg, Laptop, Page, Reading};
 
 const KEYRING: &str = "prod.keyring.yaml";
 /// A file of each format.
@@ -132,7 +132,9 @@ fn same(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
     assert_eq!(before.len(), after.len());
     for (name, text) in before {
         assert_eq!(values(text), values(&after[name]), "{name}");
-        let kept = text.lines().filter(|line| line.contains("mac") || line.contains("PGP MESSAGE") || line.contains("fp"));
+        let kept = text
+            .lines()
+            .filter(|line| line.contains("mac") || line.contains("PGP MESSAGE") || line.contains("fp"));
         for line in kept {
             let line = line.trim_end_matches(',');
             assert!(after[name].contains(line), "{name} lost {line}");
@@ -281,7 +283,10 @@ fn of_several_key_groups_gpg_opens_what_it_holds() {
     let tree = Tree::new();
     let (alice, bob) = (tree.gnupg.generate("alice"), tree.gnupg.generate("bob"));
     let groups = |first: &str| {
-        format!("creation_rules:\n- shamir_threshold: 2\n  key_groups:\n  - pgp: [{alice}]\n{first}  - pgp: [{bob}]\n    age: [{0}]\n", tree.recipient)
+        format!(
+            "creation_rules:\n- shamir_threshold: 2\n  key_groups:\n  - pgp: [{alice}]\n{first}  - pgp: [{bob}]\n    age: [{0}]\n",
+            tree.recipient
+        )
     };
     tree.write(".sops.yaml", &groups(""));
     tree.write("shop/app.yaml", "password: hunter2\n");
@@ -297,6 +302,35 @@ fn of_several_key_groups_gpg_opens_what_it_holds() {
 }
 
 #[test]
+fn the_page_can_be_followed() {
+    let laptop = Laptop::new(Path::new("/nonexistent/kubeconfig"));
+    let key = laptop.key(0, 9_201);
+    let gnupg = Gnupg::new(&laptop.reader.socket());
+    let fingerprint = gnupg.generate_on_card("alice");
+    let fleet = laptop.folder().join("fleet");
+    let home = gnupg.home().to_str().unwrap();
+    Reading::at(&laptop).with("GNUPGHOME", home).follow_with(&Page::of("docs/pgp.md"), |act| {
+        assert_eq!(act, "sops encrypts the files of shop to alice's PGP key, which is on her YubiKey");
+        laptop.git(&["init", "-q", "fleet"]);
+        let rules = fs::read_to_string(fleet.join(".sops.yaml")).unwrap().replace("ALICE", &fingerprint);
+        fs::write(fleet.join(".sops.yaml"), rules).unwrap();
+        fs::create_dir(fleet.join("shop")).unwrap();
+        for (name, text) in &FILES[..2] {
+            fs::write(fleet.join("shop").join(name), text).unwrap();
+            let mut sops = Tool::Sops.command().unwrap();
+            sops.args(["encrypt", "--in-place"]).arg(fleet.join("shop").join(name)).current_dir(&fleet);
+            assert!(sops.env("GNUPGHOME", home).status().unwrap().success());
+        }
+    });
+    let counters = key.counters();
+    assert_eq!(
+        (counters.decipherments, gnupg.asked().len()),
+        (4, 3),
+        "each PIN once for what gpg did in one go"
+    );
+}
+
+#[test]
 fn one_document_is_read_and_edited_by_the_same_key() {
     let tree = Tree::new();
     let fingerprint = tree.gnupg.generate("alice");
@@ -306,7 +340,8 @@ fn one_document_is_read_and_edited_by_the_same_key() {
     let said: Said = tree.with_gnupg(&mut decrypt).output().unwrap().into();
     assert_eq!(said.ok().out, "hunter2");
     let mut edit = tree.laptop.command(&["edit", "shop/app.yaml"]);
-    let said: Said = tree.with_gnupg(&mut edit).env("EDITOR", "sed -i s/hunter2/hunter3/").output().unwrap().into();
+    let said: Said =
+        tree.with_gnupg(&mut edit).env("EDITOR", "sed -i s/hunter2/hunter3/").output().unwrap().into();
     said.ok();
     assert!(tree.by_pgp("shop/app.yaml").ok().out.contains("hunter3"));
 }

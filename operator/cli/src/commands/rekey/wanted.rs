@@ -115,9 +115,8 @@ impl<'a> Rules<'a> {
         let chosen = chosen.ok_or(WantedError::NoRules)?;
         let (namespace, own) = namespace_of(&chosen, path, document, before, keys)?.unzip();
         let rule = Keys { groups: chosen.groups, threshold: chosen.threshold };
-        let wanted =
-            plan::of_rule(rule, chosen.pgp, namespace.as_deref().unwrap_or_default(), own.as_ref())
-                .map_err(unplanned)?;
+        let wanted = plan::of_rule(rule, chosen.pgp, namespace.as_deref().unwrap_or_default(), own.as_ref())
+            .map_err(unplanned)?;
         Ok(Found { wanted, namespace })
     }
 

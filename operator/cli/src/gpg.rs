@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Explain, one_line};
 
-/// Longer than any data key, or share of one, so that a longer payload is seen to be neither.
-const MAX_PAYLOAD: usize = 64;
+/// Longer than a data key, a share of one, or an age identity, so that a longer payload is seen to be none of them.
+const MAX_PAYLOAD: usize = 128;
 /// What is kept of gpg's messages, and how much of one is shown.
 const MAX_SAID: u64 = 64 << 10;
 const SHOWN: usize = 200;
@@ -31,6 +31,12 @@ pub enum GpgError {
     /// The secret key is there and was not used: cancelled, a wrong PIN, a card that is gone or was not touched.
     #[error("open a PGP message: gpg did not use the key: {0}")]
     Key(String),
+    /// It made no message.
+    #[error("encrypt to a PGP key: gpg cannot: {0}")]
+    Encrypt(String),
+    /// The key could not be handed to it.
+    #[error("hand a public key to gpg")]
+    File(#[source] std::io::Error),
     /// It is the message's fault.
     #[error("open a PGP message: gpg cannot: {0}")]
     Message(String),
@@ -54,6 +60,8 @@ impl Explain for GpgError {
                  it again; after gpgconf --kill scdaemon gpg needs five seconds"
                     .to_owned()
             }
+            Self::Encrypt(_) => "look at the key: gpg --list-keys (has it run out, can it encrypt)".to_owned(),
+            Self::File(_) => "look at the folder for temporary files (TMPDIR)".to_owned(),
             Self::Message(_) => "use its last version from git that stock sops opens".to_owned(),
         }
     }
@@ -71,9 +79,8 @@ impl Gpg {
     /// # Errors
     /// It cannot be run.
     pub fn secret_keys(&self) -> Result<Vec<String>, GpgError> {
-        let mut command = self.command(&["--with-subkey-fingerprint", "--with-colons", "--list-secret-keys"]);
-        let output = command.stdin(Stdio::null()).output().map_err(|error| self.not_run(error))?;
-        let listed = String::from_utf8_lossy(&output.stdout);
+        let listed = self.quietly(&["--with-subkey-fingerprint", "--with-colons", "--list-secret-keys"])?;
+        let listed = String::from_utf8_lossy(&listed);
         let fingerprints = listed.lines().filter(|line| line.starts_with("fpr:"));
         Ok(fingerprints.filter_map(|line| line.split(':').nth(9)).map(str::to_owned).collect())
     }
@@ -93,10 +100,57 @@ impl Gpg {
             // Without the last word, what came may never have been encrypted.
             Some(payload) if ended.success() && status.opened => Ok(payload),
             Some(_) if ended.success() => Err(GpgError::Message("nothing in it is encrypted".to_owned())),
-            None => Err(GpgError::Message("there is more in it than a data key".to_owned())),
+            None => Err(GpgError::Message("there is more in it than a key".to_owned())),
             Some(_) if status.failed_with_one_of(secret) => Err(GpgError::Key(status.words)),
             Some(_) => Err(GpgError::Message(status.words)),
         }
+    }
+
+    /// The public key of a fingerprint, armored, without what others certified of it; `None` if it has none.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn public_key(&self, fingerprint: &str) -> Result<Option<String>, GpgError> {
+        let export = ["--armor", "--export-options", "export-minimal", "--export", fingerprint];
+        let output = self.quietly(&export)?;
+        Ok(String::from_utf8(output).ok().filter(|key| !key.is_empty()))
+    }
+
+    /// The serial number of the YubiKey whose OpenPGP applet has this key's decryption key; `None` if that is elsewhere.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn card_of(&self, fingerprint: &str) -> Result<Option<u32>, GpgError> {
+        let listed = self.quietly(&["--with-colons", "--list-secret-keys", fingerprint])?;
+        Ok(String::from_utf8_lossy(&listed).lines().find_map(yubikey_of))
+    }
+
+    /// Encrypts to this public key alone, whatever the person's configuration adds elsewhere.
+    ///
+    /// # Errors
+    /// It makes no message.
+    pub fn encrypt_to(&self, public_key: &str, plaintext: &[u8]) -> Result<String, GpgError> {
+        let mut file = tempfile::NamedTempFile::new().map_err(GpgError::File)?;
+        file.write_all(public_key.as_bytes()).and_then(|()| file.flush()).map_err(GpgError::File)?;
+        let mut command = self.command(&["--armor", "--no-encrypt-to", "--no-default-recipient"]);
+        command.args(["--trust-model", "always", "--recipient-file"]).arg(file.path()).arg("--encrypt");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| self.not_run(error))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // Who does not read it all says why.
+            let _ = stdin.write_all(plaintext);
+        }
+        let output = child.wait_with_output().map_err(|error| self.not_run(error))?;
+        let message = String::from_utf8(output.stdout).ok().filter(|_| output.status.success());
+        message.ok_or_else(|| {
+            let said = Said::of(&String::from_utf8_lossy(&output.stderr));
+            GpgError::Encrypt(said.words)
+        })
+    }
+
+    fn quietly(&self, arguments: &[&str]) -> Result<Vec<u8>, GpgError> {
+        let output = self.command(arguments).stdin(Stdio::null()).output();
+        Ok(output.map_err(|error| self.not_run(error))?.stdout)
     }
 
     fn start(&self) -> Result<Child, GpgError> {
@@ -192,6 +246,17 @@ impl Said {
     }
 }
 
+/// The YubiKey that a line of a listing puts a decryption key on: the key's capabilities are the 12th field, its card the 15th.
+fn yubikey_of(line: &str) -> Option<u32> {
+    const YUBICO: &str = "0006";
+    let fields: Vec<&str> = line.split(':').collect();
+    if !matches!(fields.first(), Some(&("sec" | "ssb"))) || !fields.get(11)?.contains('e') {
+        return None;
+    }
+    let card = fields.get(14)?.strip_prefix("D276000124")?;
+    card.get(10..18).filter(|_| card.get(6..10) == Some(YUBICO))?.parse().ok()
+}
+
 /// Whether a fingerprint or key ID, as somebody wrote it, is of the key with this whole fingerprint.
 pub fn is_of(fingerprint: &str, written: &str) -> bool {
     const SHORTEST: usize = 16;
@@ -219,6 +284,21 @@ mod tests {
         }
         for other in ["F3D14075", "", "F05FFEC4AA57C593A6B02DAE857482AED0123943"] {
             assert!(!is_of(KEY, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_decryption_key_is_on_the_yubikey_that_its_line_names() {
+        let on = |kind: &str, can: &str, card: &str| {
+            yubikey_of(&format!(
+                "{kind}:u:256:18:A30E1FA8D46C1035:1796039740::::::{can}:::{card}::nistp256::"
+            ))
+        };
+        let card = "D2760001240103040006200000010000";
+        assert_eq!(on("ssb", "e", card), Some(20_000_001));
+        assert_eq!((on("ssb", "s", card), on("fpr", "e", card)), (None, None));
+        for other in ["+", "#", "D2760001240103040005200000010000", "D2760001240103040006"] {
+            assert_eq!(on("ssb", "e", other), None, "{other}");
         }
     }
 

@@ -34,6 +34,7 @@ mod ownership;
 mod pages;
 mod partition;
 mod pgp;
+mod pgp_holder;
 mod pin;
 mod plugin;
 mod quorum;

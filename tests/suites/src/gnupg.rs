@@ -50,8 +50,9 @@ impl Gnupg {
         for (name, answer) in PINS.into_iter().chain([("passphrase", PASSPHRASE)]) {
             gnupg.answer(name, Some(answer));
         }
-        fs::write(gnupg.path("gpg-agent.conf"), format!("pinentry-program {}\n", pinentry.display()))
-            .unwrap();
+        // The count saves seconds of making passphrases of test keys hard to guess.
+        let agent = format!("pinentry-program {}\ns2k-count 65536\n", pinentry.display());
+        fs::write(gnupg.path("gpg-agent.conf"), agent).unwrap();
         // Its own driver for readers would look for one at the USB, past pcscd.
         fs::write(gnupg.path("scdaemon.conf"), "disable-ccid\n").unwrap();
         // The daemons get the environment of whoever needs them first, and keep it.

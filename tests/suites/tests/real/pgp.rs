@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use touchseal_rig::scratch::Scratch;
@@ -223,6 +224,43 @@ fn a_pin_that_nobody_types_is_asked_for_once_and_nothing_is_written() {
     let other = Gnupg::new(&tree.laptop.reader.socket());
     without("GNUPGHOME", other.home()).refused(1, &["no secret key of its PGP recipient", &fingerprint]);
     assert_eq!((tree.texts(), tree.gnupg.asked().len()), (before, 1));
+}
+
+#[test]
+fn a_message_that_was_never_encrypted_gives_no_data_key() {
+    let tree = Tree::new();
+    let fingerprint = tree.gnupg.generate("alice");
+    tree.write(".sops.yaml", &format!("creation_rules:\n- pgp: {fingerprint}\n"));
+    tree.write("shop/app.yaml", "password: hunter2\n");
+    tree.sops(&["encrypt", "--in-place", "shop/app.yaml"], &[]).ok();
+    // The right data key, but anybody could have put it there: gpg prints what is merely packed, too.
+    let text = tree.read("shop/app.yaml");
+    let begin = text.find("-----BEGIN PGP").unwrap();
+    let end = text.find("-----END PGP MESSAGE-----").unwrap();
+    let message: String = text[begin..end].lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let gpg = |arguments: &[&str], input: &[u8]| {
+        let mut gpg = Command::new("gpg")
+            .arg("--batch")
+            .args(arguments)
+            .env("GNUPGHOME", tree.gnupg.home())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        gpg.stdin.take().unwrap().write_all(input).unwrap();
+        gpg.wait_with_output().unwrap().stdout
+    };
+    let data_key = gpg(&["--decrypt"], format!("{message}-----END PGP MESSAGE-----\n").as_bytes());
+    assert_eq!(data_key.len(), 32);
+    let packed = String::from_utf8(gpg(&["--armor", "--store"], &data_key)).unwrap();
+    let packed =
+        packed.trim_end().trim_end_matches("-----END PGP MESSAGE-----").replace('\n', "\n            ");
+    let forged = format!("{}{}{}", &text[..begin], packed, &text[end..]);
+    tree.write("shop/app.yaml", &forged);
+    let said = tree.rekey(&["shop", "-n", "shop", "--accept-others"]);
+    assert!(said.code == 1 && said.err.contains("nothing in it is encrypted"), "{}{}", said.out, said.err);
+    assert_eq!(tree.read("shop/app.yaml"), forged);
 }
 
 #[test]

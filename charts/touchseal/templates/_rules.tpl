@@ -34,11 +34,11 @@
   verbs: [list, watch]
 - apiGroups: [touchseal.dev]
   resources: [encryptedsecrets/status]
-  verbs: [patch]
+  verbs: [update]
 - apiGroups: [touchseal.dev]
   resources: [recipients]
   verbs: [list, watch, create, patch]
-# create and patch are server-side apply, get classifies a Secret in the way, delete replaces an immutable one.
+# create makes one, patch (server-side apply) changes it, get classifies a Secret in the way, delete replaces an immutable one.
 # The admission policy narrows the writes to Secrets of ours.
 - apiGroups: [""]
   resources: [secrets]

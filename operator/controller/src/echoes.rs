@@ -4,10 +4,15 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use touchseal_crds::EncryptedSecretStatus;
 
 use crate::secrets::{Key, newer};
+
+/// Longest wait until a status that others changed is put right, and how long they have to leave it alone to be forgotten.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FORGOTTEN: Duration = Duration::from_secs(5 * 60);
 
 /// What is remembered of each EncryptedSecret.
 #[derive(Default)]
@@ -20,6 +25,8 @@ struct Echo {
     /// Status written and not seen again yet, with the resourceVersion it was given. Without it a reconcile that runs in
     /// between would decide on an old status and write it again.
     unseen: Option<Box<(String, EncryptedSecretStatus)>>,
+    /// How often in a row somebody else changed it, and when last.
+    others: Option<(u32, Instant)>,
 }
 
 impl Echoes {
@@ -43,14 +50,20 @@ impl Echoes {
         newer(stored, resource_version).then(|| (stored.clone(), status.clone()))
     }
 
-    /// Takes in what the watch shows. Returns whether somebody else changed the status.
-    pub fn seen(&self, key: &Key, resource_version: &str, status: Option<&EncryptedSecretStatus>) -> bool {
+    /// Takes in what the watch shows. Where somebody else changed the status, returns how long to wait until that is put right:
+    /// somebody who does so again and again, as another operator by mistake, does not have both write without end.
+    pub fn seen(
+        &self,
+        key: &Key,
+        resource_version: &str,
+        status: Option<&EncryptedSecretStatus>,
+    ) -> Option<Duration> {
         let mut echoes = self.lock();
-        let Some(echo) = echoes.get_mut(key) else { return true };
+        let Some(echo) = echoes.get_mut(key) else { return Some(Duration::ZERO) };
         if echo.unseen.as_ref().is_some_and(|unseen| !newer(&unseen.0, resource_version)) {
             echo.unseen = None;
         }
-        echo.unseen.is_none() && echo.right != hash(status)
+        (echo.unseen.is_none() && echo.right != hash(status)).then(|| echo.patience(Instant::now()))
     }
 
     /// The object is gone.
@@ -60,6 +73,19 @@ impl Echoes {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Echo>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Echo {
+    /// Nothing the first time, then a second and twice as long each time.
+    fn patience(&mut self, now: Instant) -> Duration {
+        let times = match self.others {
+            Some((times, last)) if now.duration_since(last) < FORGOTTEN => times.saturating_add(1),
+            _ => 0,
+        };
+        self.others = Some((times, now));
+        let doubled = times.checked_sub(1).map(|doubled| Duration::from_secs(1 << doubled.min(6)));
+        doubled.unwrap_or_default().min(PATIENCE)
     }
 }
 
@@ -100,7 +126,7 @@ mod tests {
         let echoes = Echoes::default();
         echoes.right(&key(), Some(&status(2)));
         echoes.wrote(&key(), "12", status(2));
-        assert!(!echoes.seen(&key(), "12", Some(&status(2))));
+        assert_eq!(echoes.seen(&key(), "12", Some(&status(2))), None);
         assert!(echoes.lock().get(&key()).unwrap().unseen.is_none());
     }
 
@@ -108,16 +134,16 @@ mod tests {
     fn our_own_write_is_no_change_even_when_it_arrives_before_its_answer() {
         let echoes = Echoes::default();
         echoes.right(&key(), Some(&status(2)));
-        assert!(!echoes.seen(&key(), "12", Some(&status(2))));
+        assert_eq!(echoes.seen(&key(), "12", Some(&status(2))), None);
     }
 
     #[test]
     fn a_status_lost_or_edited_by_somebody_is_a_change() {
         let echoes = Echoes::default();
         echoes.right(&key(), Some(&status(2)));
-        assert!(echoes.seen(&key(), "13", None));
-        assert!(echoes.seen(&key(), "14", Some(&status(99))));
-        assert!(!echoes.seen(&key(), "15", Some(&status(2))));
+        assert!(echoes.seen(&key(), "13", None).is_some());
+        assert!(echoes.seen(&key(), "14", Some(&status(99))).is_some());
+        assert_eq!(echoes.seen(&key(), "15", Some(&status(2))), None);
     }
 
     #[test]
@@ -125,16 +151,24 @@ mod tests {
         let echoes = Echoes::default();
         echoes.right(&key(), Some(&status(2)));
         echoes.wrote(&key(), "12", status(2));
-        assert!(!echoes.seen(&key(), "11", Some(&status(1))));
+        assert_eq!(echoes.seen(&key(), "11", Some(&status(1))), None);
     }
 
     #[test]
     fn nothing_is_known_of_a_new_or_forgotten_object() {
         let echoes = Echoes::default();
-        assert!(echoes.seen(&key(), "1", None));
+        assert!(echoes.seen(&key(), "1", None).is_some());
         echoes.right(&key(), None);
         echoes.forget(&key());
-        assert!(echoes.seen(&key(), "2", None));
+        assert!(echoes.seen(&key(), "2", None).is_some());
         assert!(echoes.lock().is_empty());
+    }
+
+    #[test]
+    fn who_changes_it_again_and_again_is_put_right_later_and_later() {
+        let (mut echo, now) = (Echo::default(), Instant::now());
+        let waits: Vec<u64> = (0..9).map(|_| echo.patience(now).as_secs()).collect();
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(echo.patience(now + FORGOTTEN), Duration::ZERO, "as if it had never happened");
     }
 }

@@ -1,9 +1,10 @@
 //! Events, for people: one a transition. The same one again within a few minutes is counted, not multiplied; another
 //! message is another Event. Nobody waits for an Event to be written: they are written one after the other, warnings first,
-//! and slower than the work they tell of where that would flood the API server.
+//! slower than the work they tell of where that would flood the API server, and what is no warning only once that is done.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -13,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_plan::Notice;
 
@@ -37,6 +38,7 @@ const WAITING: usize = 1_000;
 pub struct Events {
     warnings: mpsc::Sender<Told>,
     others: mpsc::Sender<Told>,
+    held: Arc<watch::Sender<bool>>,
 }
 
 /// What is to be written.
@@ -66,10 +68,16 @@ impl Events {
     /// Events reported by `pod`; written as long as anybody has them to tell.
     pub fn new(client: Client, pod: &str) -> Events {
         let ((warnings, urgent), (others, rest)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+        let held = Arc::new(watch::Sender::new(false));
         let writer =
             Writer { client, pod: pod.to_owned(), recent: HashMap::new(), hashes: RandomState::new() };
-        tokio::spawn(writer.run(urgent, rest));
-        Events { warnings, others }
+        tokio::spawn(writer.run(urgent, rest, held.subscribe()));
+        Events { warnings, others, held }
+    }
+
+    /// Whether everything but warnings is to wait.
+    pub fn hold(&self, held: bool) {
+        self.held.send_if_modified(|before| std::mem::replace(before, held) != held);
     }
 
     /// Has one written; an Event that cannot be is logged and forgotten.
@@ -97,17 +105,26 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut warnings: mpsc::Receiver<Told>, mut others: mpsc::Receiver<Told>) {
+    async fn run(
+        mut self,
+        mut warnings: mpsc::Receiver<Told>,
+        mut others: mpsc::Receiver<Told>,
+        mut held: watch::Receiver<bool>,
+    ) {
         let mut budget = Budget::new(BURST.0, BURST.1, Instant::now());
         loop {
             while !budget.take(Instant::now()) {
                 tokio::time::sleep_until(budget.next().into()).await;
             }
-            let told = tokio::select! {
-                biased;
-                Some(told) = warnings.recv() => told,
-                Some(told) = others.recv() => told,
-                else => return,
+            let told = loop {
+                let waits = *held.borrow_and_update();
+                tokio::select! {
+                    biased;
+                    Some(told) = warnings.recv() => break told,
+                    Ok(()) = held.changed() => {}
+                    Some(told) = others.recv(), if !waits => break told,
+                    else => return,
+                }
             };
             let (name, reason) = (told.about.name.clone(), told.same.reason);
             if let Err(error) = self.write(told).await {

@@ -204,16 +204,21 @@ async fn control(
                 }
             }
         }
+        context.events.hold(queue.is_catching_up(usize::from(concurrency)));
         let due = queue.next_due();
-        let mut ask = |key: Key, lane| {
-            context.metrics.reconciles.wait(&key);
-            queue.add(key, lane);
+        let mut ask = |key: Key, lane, wait: Duration| {
+            if wait.is_zero() {
+                context.metrics.reconciles.wait(&key);
+            }
+            queue.add_after(key, lane, wait, Instant::now());
         };
         tokio::select! {
             Some((key, again)) = running.next(&context) => queue.done(&key, again, Instant::now()),
-            Some(told) = told.next() => objects.take(told).into_iter().for_each(|(key, lane)| ask(key, lane)),
-            Some(key) = woken.recv() => ask(key, Lane::Changed),
-            Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed)),
+            Some(told) = told.next() => {
+                objects.take(told).into_iter().for_each(|(key, lane, wait)| ask(key, lane, wait));
+            }
+            Some(key) = woken.recv() => ask(key, Lane::Changed, Duration::ZERO),
+            Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed, Duration::ZERO)),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                 queue.wake(Instant::now());
             }

@@ -1,7 +1,8 @@
-//! The watches of objects that tenants make, listed in pages small enough for the operator's memory. `within` is the
-//! namespace to watch; None: all.
+//! The watches of objects that tenants make. What there is comes as a stream, object by object (streaming lists, Kubernetes 1.34
+//! and up unless switched off), and from an API server that refuses that in pages small enough for the operator's memory.
+//! `within` is the namespace to watch; None: all.
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
@@ -12,8 +13,7 @@ use touchseal_crds::{EncryptedSecret, Incident, Recipient};
 
 /// Objects of one page. A page is held as text and as objects at once, and an object can have 1.5 MiB (etcd's limit of a
 /// request), so this takes 75 MiB of the 128 MiB the operator may have where a tenant fills it; for 5,000 objects it is
-/// 200 requests. Streaming lists would need no pages, but an API server that does not offer them refuses the watch, and
-/// the client has no way back to lists.
+/// 200 requests.
 const PAGE: u32 = 25;
 
 /// EncryptedSecrets.
@@ -21,12 +21,12 @@ pub fn encrypted_secrets(
     client: Client,
     within: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<Event<EncryptedSecret>>> + Send + use<> {
-    watcher::watcher(api(client, within), pages()).default_backoff()
+    followed(api(client, within), watcher::Config::default())
 }
 
 /// Every Incident.
 pub fn incidents(client: Client) -> impl Stream<Item = watcher::Result<Event<Incident>>> + Send {
-    watcher::watcher(Api::all(client), pages()).default_backoff()
+    followed(Api::all(client), watcher::Config::default())
 }
 
 /// Recipients; they are small.
@@ -42,8 +42,8 @@ pub fn our_secrets(
     client: Client,
     within: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<Event<Secret>>> + Send + use<> {
-    let ours = pages().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
-    watcher::watcher(api(client, within), ours).default_backoff()
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
+    followed(api(client, within), ours)
 }
 
 /// The pods that have not ended.
@@ -51,8 +51,8 @@ pub fn pods(
     client: Client,
     within: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<Event<Pod>>> + Send + use<> {
-    let alive = pages().fields("status.phase!=Succeeded,status.phase!=Failed");
-    watcher::watcher(api(client, within), alive).default_backoff()
+    let alive = watcher::Config::default().fields("status.phase!=Succeeded,status.phase!=Failed");
+    followed(api(client, within), alive)
 }
 
 /// One namespace, or all. RBAC can hold a watch of one, told by its name, to that name.
@@ -82,7 +82,7 @@ where
         + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = Api::namespaced(client, namespace);
-    watcher::watcher(api, pages()).default_backoff()
+    followed(api, watcher::Config::default())
 }
 
 fn api<K>(client: Client, within: Option<&str>) -> Api<K>
@@ -95,8 +95,24 @@ where
     }
 }
 
-fn pages() -> watcher::Config {
-    watcher::Config::default().page_size(PAGE)
+/// A watch that begins with a stream of what there is, or with pages once the API server has refused that.
+fn followed<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let streamed = watcher::watcher(api.clone(), config.clone().streaming_lists());
+    let paged = watcher::watcher(api, config.page_size(PAGE));
+    let offered =
+        |event: &watcher::Result<Event<K>>| std::future::ready(!event.as_ref().is_err_and(is_refused));
+    streamed.take_while(offered).chain(paged).default_backoff()
+}
+
+/// Whether an API server says that it streams no lists: one that does not know how, or is not to, finds the request invalid.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if matches!(status.code, 400 | 422))
 }
 
 #[cfg(test)]
@@ -114,7 +130,7 @@ pub mod tests {
     /// One request: its path with the query, and what it accepts.
     pub type Asked = Arc<Mutex<Vec<(String, String)>>>;
 
-    /// A client whose API server has nothing in any list and tells nothing in any watch.
+    /// A client whose API server has nothing in any list, tells nothing in any watch, and streams no lists.
     pub fn client() -> (Client, Asked) {
         let asked = Asked::default();
         let note = Arc::clone(&asked);
@@ -123,8 +139,15 @@ pub mod tests {
             let accept = request.headers().get(http::header::ACCEPT);
             let accept = accept.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
             let watches = uri.contains("watch=true");
+            let streams = uri.contains("sendInitialEvents=true");
             note.lock().unwrap().push((uri, accept));
             async move {
+                if streams {
+                    let refusal = kube::core::Status::failure("no streaming", "Invalid").with_code(422);
+                    let text = serde_json::to_vec(&refusal).unwrap();
+                    let refused = http::Response::builder().status(422).body(Body::from(text)).unwrap();
+                    return Ok::<_, Infallible>(refused);
+                }
                 if watches {
                     std::future::pending::<()>().await;
                 }
@@ -136,7 +159,7 @@ pub mod tests {
         (Client::new(service, "default"), asked)
     }
 
-    /// Follows until the first list is through and gives the request that asked for it.
+    /// Follows until the first list is through and gives the request that asked for it, after a stream was asked for in vain.
     async fn listed<K>(
         events: impl Stream<Item = watcher::Result<Event<K>>>,
         asked: &Asked,
@@ -144,11 +167,20 @@ pub mod tests {
         let mut done =
             std::pin::pin!(events.filter(|e| std::future::ready(matches!(e, Ok(Event::InitDone)))));
         assert!(tokio::time::timeout(Duration::from_secs(10), done.next()).await.unwrap().is_some());
-        std::mem::take(&mut *asked.lock().unwrap()).swap_remove(0)
+        let mut asked = std::mem::take(&mut *asked.lock().unwrap());
+        let listed = asked.pop().unwrap();
+        let path = |uri: &str| uri.split('?').next().unwrap().to_owned();
+        let streams = |(uri, accept): &(String, String)| {
+            let same = (path(uri), accept.contains("as=PartialObjectMetadata"))
+                == (path(&listed.0), listed.1.contains("as=PartialObjectMetadata"));
+            uri.contains("sendInitialEvents=true") && same
+        };
+        assert!(asked.iter().all(streams), "{asked:?}");
+        listed
     }
 
     #[tokio::test]
-    async fn lists_come_in_pages_that_fit_in_memory() {
+    async fn where_lists_are_not_streamed_they_come_in_pages_that_fit_in_memory() {
         const MIB: u32 = 1024 * 1024;
         const {
             assert!(

@@ -50,6 +50,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Thousands of small objects come and go: it gives back what is free, and takes half the time of the C library's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     if let Err(error) = telemetry::start_logs(&args) {
@@ -68,10 +72,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::run(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    // As a task, so that it runs where everything it wakes and is woken by does, and not on a thread of its own.
+    match runtime.block_on(runtime.spawn(run::run(args))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             tracing::error!(%error, "the operator ends");
+            ExitCode::FAILURE
+        }
+        Err(fell) => {
+            tracing::error!(%fell, "the operator ends");
             ExitCode::FAILURE
         }
     }

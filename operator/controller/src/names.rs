@@ -1,8 +1,10 @@
 //! Whether a Secret of a name may be there: asked for one by one while few ask, and by one list of names while many do in
-//! one namespace, as when an operator begins and thousands of Secrets are to be made.
+//! one namespace, as when an operator begins and thousands of Secrets are to be made. A Secret is made by a create, so who is
+//! told of an absence that is over by then is refused, and looks again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
@@ -14,10 +16,13 @@ const SINGLY: usize = 2;
 /// Names of one list. Where a namespace has more, everybody asks for a name: lists would cost more than they save.
 const PAGE: u32 = 500;
 
+/// How long a list answers those who ask after it.
+const KEEP: Duration = Duration::from_secs(10);
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// A list that was begun after the question did not have it.
+    /// It was not there when its namespace was listed.
     Absent,
     /// It may be there: get it.
     Get,
@@ -37,6 +42,8 @@ struct Place {
     singly: usize,
     listing: bool,
     waiting: Vec<(String, oneshot::Sender<Look>)>,
+    /// What the last list had, and was made since.
+    names: Option<HashSet<String>>,
 }
 
 /// Somebody gets theirs, until dropped.
@@ -56,6 +63,9 @@ impl Names {
         let answer = {
             let mut state = self.lock();
             let place = state.entry(namespace.to_owned()).or_default();
+            if let Some(names) = &place.names {
+                return (if names.contains(name) { Look::Get } else { Look::Absent }, None);
+            }
             if place.singly < SINGLY && !place.listing {
                 place.singly += 1;
                 drop(state);
@@ -69,40 +79,57 @@ impl Names {
         (answer.await.unwrap_or(Look::Get), None)
     }
 
+    /// Somebody is about to make this Secret: whatever comes of it, it is asked for the next time.
+    pub fn made(&self, namespace: &str, name: &str) {
+        if let Some(names) = self.lock().get_mut(namespace).and_then(|place| place.names.as_mut()) {
+            names.insert(name.to_owned());
+        }
+    }
+
     fn turn(&self, namespace: &str) -> Turn {
         Turn { names: self.clone(), namespace: namespace.to_owned() }
     }
 
-    /// Answers those who wait by one list, and those who came meanwhile by the next.
+    /// Answers those who wait by one list, and for a while those who come later.
     async fn list(self, namespace: String) {
-        while let Some(waiting) = self.next(&namespace) {
-            let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-            let list = api.list_metadata(&ListParams::default().limit(PAGE)).await;
-            let complete =
-                list.ok().filter(|list| list.metadata.continue_.as_deref().unwrap_or("").is_empty());
-            let there: Option<HashSet<String>> =
-                complete.map(|list| list.items.iter().map(|secret| secret.name_any()).collect());
-            for (name, answer) in waiting {
-                let absent = there.as_ref().is_some_and(|there| !there.contains(&name));
-                // Who asked may have gone.
-                let _ = answer.send(if absent { Look::Absent } else { Look::Get });
-            }
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let list = api.list_metadata(&ListParams::default().limit(PAGE)).await;
+        let complete = list.ok().filter(|list| list.metadata.continue_.as_deref().unwrap_or("").is_empty());
+        let there: Option<HashSet<String>> =
+            complete.map(|list| list.items.iter().map(|secret| secret.name_any()).collect());
+        let is_complete = there.is_some();
+        for (name, answer) in self.take_in(&namespace, there.clone()) {
+            let absent = there.as_ref().is_some_and(|there| !there.contains(&name));
+            // Who asked may have gone.
+            let _ = answer.send(if absent { Look::Absent } else { Look::Get });
         }
+        if is_complete {
+            tokio::time::sleep(KEEP).await;
+        }
+        self.forget(&namespace);
     }
 
-    /// Those who wait; with none, the namespace is not listed any more.
-    fn next(&self, namespace: &str) -> Option<Vec<(String, oneshot::Sender<Look>)>> {
+    /// Keeps a list; gives those who wait for it.
+    fn take_in(
+        &self,
+        namespace: &str,
+        names: Option<HashSet<String>>,
+    ) -> Vec<(String, oneshot::Sender<Look>)> {
         let mut state = self.lock();
-        let place = state.get_mut(namespace)?;
-        let waiting = std::mem::take(&mut place.waiting);
-        if waiting.is_empty() {
-            place.listing = false;
-            if place.singly == 0 {
-                state.remove(namespace);
-            }
-            return None;
+        let Some(place) = state.get_mut(namespace) else { return Vec::new() };
+        place.names = names;
+        std::mem::take(&mut place.waiting)
+    }
+
+    /// The list is too old by now. Whoever came in vain meanwhile is left to himself.
+    fn forget(&self, namespace: &str) {
+        let mut state = self.lock();
+        let Some(place) = state.get_mut(namespace) else { return };
+        (place.names, place.listing) = (None, false);
+        place.waiting.clear();
+        if place.singly == 0 {
+            state.remove(namespace);
         }
-        Some(waiting)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Place>> {
@@ -164,7 +191,7 @@ mod tests {
         join_all(looks).await
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn few_ask_for_a_name_and_many_are_answered_by_one_list() {
         let (names, asked) = names(&["there"], false);
         assert_eq!(all(&names, &["a"]).await, [Look::Get]);
@@ -178,11 +205,19 @@ mod tests {
             asked[0].contains("/namespaces/apps/secrets?") && asked[0].contains("limit=500"),
             "{asked:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_answers_for_a_while_but_not_for_what_is_made_meanwhile() {
+        let (names, asked) = names(&["there"], false);
+        all(&names, &["a", "b", "c"]).await;
+        names.made("apps", "a");
+        assert_eq!(all(&names, &["a", "b", "there"]).await, [Look::Get, Look::Absent, Look::Get]);
+        assert_eq!(asked.lock().unwrap().len(), 1);
         // Nothing is kept of a namespace where nobody asks.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        tokio::time::sleep(KEEP + Duration::from_secs(1)).await;
         assert!(names.lock().is_empty());
+        assert_eq!(all(&names, &["b"]).await, [Look::Get]);
     }
 
     #[tokio::test]

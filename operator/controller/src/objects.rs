@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
@@ -83,8 +84,9 @@ impl Objects {
         all.into_iter().filter_map(|packed| packed.unpack(false))
     }
 
-    /// Takes in what a watch tells. Gives the objects to reconcile: a removed one is, too, and then not found.
-    pub fn take(&self, told: Told<EncryptedSecret>) -> Vec<(Key, Lane)> {
+    /// Takes in what a watch tells. Gives the objects to reconcile, and after how long: a removed one is, too, and then not
+    /// found.
+    pub fn take(&self, told: Told<EncryptedSecret>) -> Vec<(Key, Lane, Duration)> {
         let Told { place, event } = told;
         let asked = match event {
             Event::Init => {
@@ -93,27 +95,30 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 self.lock().listed.insert(observe::key(&object));
-                self.keep(object).map(|key| (key, Lane::Listed)).into_iter().collect()
+                self.keep(object).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
             }
             Event::InitDone => {
-                self.lost(place.as_deref()).into_iter().map(|key| (key, Lane::Changed)).collect()
+                let lost = self.lost(place.as_deref()).into_iter();
+                lost.map(|key| (key, Lane::Changed, Duration::ZERO)).collect()
             }
-            Event::Apply(object) => self.keep(object).map(|key| (key, Lane::Changed)).into_iter().collect(),
+            Event::Apply(object) => {
+                self.keep(object).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
+            }
             Event::Delete(object) => {
                 let key = observe::key(&object);
                 self.lock().known.remove(&key);
-                vec![(key, Lane::Changed)]
+                vec![(key, Lane::Changed, Duration::ZERO)]
             }
         };
         self.news.send_replace(());
         asked
     }
 
-    /// Its key, if it is worth a reconcile.
-    fn keep(&self, object: EncryptedSecret) -> Option<Key> {
+    /// Its key, if it is worth a reconcile, and after how long.
+    fn keep(&self, object: EncryptedSecret) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-        let status_changed = self.echoes.seen(&key, version, object.status.as_ref());
+        let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
         let packed = match Packed::pack(object) {
             Ok(packed) => packed,
             Err(error) => {
@@ -124,7 +129,9 @@ impl Objects {
         };
         let matters = packed.matters;
         let before = self.lock().known.insert(key.clone(), Arc::new(packed));
-        (before.map(|before| before.matters) != Some(matters) || status_changed).then_some(key)
+        let matters = before.map(|before| before.matters) != Some(matters);
+        let wait = if matters { Some(Duration::ZERO) } else { others_changed };
+        wait.map(|wait| (key, wait))
     }
 
     /// Forgets what a complete list of a place lacks.
@@ -206,7 +213,12 @@ mod tests {
     }
 
     fn tell(objects: &Objects, event: Event<EncryptedSecret>) -> Vec<(Key, Lane)> {
-        objects.take(Told { place: None, event })
+        at_once(objects.take(Told { place: None, event }))
+    }
+
+    fn at_once(asked: Vec<(Key, Lane, Duration)>) -> Vec<(Key, Lane)> {
+        assert!(asked.iter().all(|(.., wait)| wait.is_zero()));
+        asked.into_iter().map(|(key, lane, _)| (key, lane)).collect()
     }
 
     fn key(namespace: &str, name: &str) -> Key {
@@ -264,7 +276,8 @@ mod tests {
             ("a", Event::InitApply(of("a", "comes"))),
             ("a", Event::InitDone),
         ];
-        let told = told.map(|(place, event)| objects.take(Told { place: Some(place.to_owned()), event }));
+        let told =
+            told.map(|(place, event)| at_once(objects.take(Told { place: Some(place.to_owned()), event })));
         let asked: Vec<_> = told.into_iter().flatten().collect();
         let expected = [
             (key("a", "stays"), Lane::Listed),
@@ -313,6 +326,21 @@ mod tests {
             change(&mut after);
             assert_eq!(tell(&objects, Event::Apply(after)).len(), 1, "{what}");
         }
+    }
+
+    #[test]
+    fn a_status_that_somebody_keeps_changing_is_put_right_later_and_a_change_of_the_spec_at_once() {
+        let (objects, echoes) = objects();
+        let mut shown = with_status(object("1", 1), 1);
+        tell(&objects, Event::Apply(shown.clone()));
+        echoes.right(&observe::key(&shown), shown.status.as_ref());
+        let mut show = |version: &str, generation: i64, status: i64| {
+            shown = with_status(object(version, generation), status);
+            objects.take(Told { place: None, event: Event::Apply(shown.clone()) })
+        };
+        let waits = |asked: Vec<(Key, Lane, Duration)>| asked[0].2.as_secs();
+        assert_eq!([show("2", 1, 7), show("3", 1, 8), show("4", 1, 9)].map(waits), [0, 1, 2]);
+        assert_eq!(waits(show("5", 2, 10)), 0);
     }
 
     #[test]

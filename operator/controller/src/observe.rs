@@ -15,7 +15,7 @@ use touchseal_plan::{
 use crate::beside::{self, Beside};
 use crate::context::Context;
 use crate::desk::Fell;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Turn};
 use crate::names::Look;
 use crate::open::Given;
 use crate::pods::Seen;
@@ -40,6 +40,8 @@ pub struct Gathered {
     pub live: Live,
     /// The ledger's entry.
     pub ledger: Option<LedgerEntry>,
+    /// To commit another.
+    pub turn: Turn,
     /// The least number that is given out.
     pub floor: Floor,
     /// The plaintext, where the documents opened.
@@ -89,6 +91,7 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
     let maps = references.map(|reference| reference.name.clone()).chain(alias);
     context.watches.want_config_maps(&key, maps);
 
+    let turn = context.ledger.turn(&key.0, &key.1);
     let mut ledger = context.ledger.get(&key.0, &key.1).await?;
     let beside = beside::look(context, &object, &key).await?;
     let mut secret = look_at_held(context, &object, &key, ledger.as_ref(), &beside.others).await?;
@@ -137,6 +140,7 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
         beside,
         live,
         ledger,
+        turn,
         floor: context.floor.get(),
         content,
         outgoing,

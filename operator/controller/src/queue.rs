@@ -1,10 +1,13 @@
 //! Which EncryptedSecrets are to be reconciled: each waits once, however often it was asked for, and is worked on by one task
 //! at a time. What changed goes before what was merely listed, so that nobody who edits one waits for thousands that are
-//! right as they are; each in the order in which it came, which keeps together what is stored together.
+//! right as they are: that in the order in which it came, and what was listed in the order in which the ledger stores it, round
+//! and round, so that what is written together is worked on together.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use crate::ledger;
 use crate::secrets::Key;
 
 /// Of so many turns one goes to what was listed, whatever changes meanwhile.
@@ -29,13 +32,18 @@ enum State {
     Again(Lane),
 }
 
+/// Namespace, number of the ledger's ConfigMap, and name.
+type Stored = (String, u8, String);
+
 /// The queue. Holds nothing of an object that neither waits nor runs.
 #[derive(Default)]
 pub struct Queue {
     states: HashMap<Key, State>,
     /// May hold objects that wait in the other lane by now, or run.
     changed: VecDeque<Key>,
-    listed: VecDeque<Key>,
+    listed: BTreeSet<Stored>,
+    /// The last one that was taken from `listed`.
+    last: Option<Stored>,
     turn: u8,
     /// What time alone brings.
     later: BTreeSet<(Instant, Key, Lane)>,
@@ -53,9 +61,32 @@ impl Queue {
             Some(State::Again(before)) => State::Again(lane.min(*before)),
         };
         if matches!(next, State::Waiting(_)) {
-            self.lane(lane).push_back(key.clone());
+            match lane {
+                Lane::Changed => self.changed.push_back(key.clone()),
+                Lane::Listed => drop(self.listed.insert(stored(key.clone()))),
+            }
         }
         self.states.insert(key, next);
+    }
+
+    /// Asks for an object after so long, unless somebody does before.
+    pub fn add_after(&mut self, key: Key, lane: Lane, wait: Duration, now: Instant) {
+        match now.checked_add(wait) {
+            Some(at) if !wait.is_zero() && !self.states.contains_key(&key) => self.set_due(key, lane, at),
+            _ => self.add(key, lane),
+        }
+    }
+
+    /// The earlier time counts.
+    fn set_due(&mut self, key: Key, lane: Lane, at: Instant) {
+        if let Some((before, of)) = self.due.get(&key).copied() {
+            if before <= at {
+                return;
+            }
+            self.later.remove(&(before, key.clone(), of));
+        }
+        self.later.insert((at, key.clone(), lane));
+        self.due.insert(key, (at, lane));
     }
 
     /// The next one to work on; it counts as running until [`Queue::done`].
@@ -64,8 +95,7 @@ impl Queue {
             self.turn = (self.turn + 1) % TURNS;
             let order =
                 if self.turn == 0 { [Lane::Listed, Lane::Changed] } else { [Lane::Changed, Lane::Listed] };
-            let (lane, key) =
-                order.into_iter().find_map(|lane| Some((lane, self.lane(lane).pop_front()?)))?;
+            let (lane, key) = order.into_iter().find_map(|lane| Some((lane, self.take(lane)?)))?;
             if self.states.get(&key) == Some(&State::Waiting(lane)) {
                 if let Some((at, of)) = self.due.remove(&key) {
                     self.later.remove(&(at, key.clone(), of));
@@ -82,8 +112,7 @@ impl Queue {
             Some(State::Again(lane)) => self.add(key.clone(), lane),
             Some(State::Running(lane)) => {
                 if let Some(at) = again.and_then(|wait| now.checked_add(wait)) {
-                    self.later.insert((at, key.clone(), lane));
-                    self.due.insert(key.clone(), (at, lane));
+                    self.set_due(key.clone(), lane, at);
                 }
             }
             Some(waiting @ State::Waiting(_)) => drop(self.states.insert(key.clone(), waiting)),
@@ -106,12 +135,28 @@ impl Queue {
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Key> {
-        match lane {
-            Lane::Changed => &mut self.changed,
-            Lane::Listed => &mut self.listed,
-        }
+    /// Whether so many wait that were listed.
+    pub fn is_catching_up(&self, many: usize) -> bool {
+        self.listed.len() > many
     }
+
+    fn take(&mut self, lane: Lane) -> Option<Key> {
+        if lane == Lane::Changed {
+            return self.changed.pop_front();
+        }
+        let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let next =
+            self.listed.range((after, Bound::Unbounded)).next().or_else(|| self.listed.first())?.clone();
+        self.listed.remove(&next);
+        self.last = Some(next.clone());
+        let (namespace, _, name) = next;
+        Some((namespace, name))
+    }
+}
+
+fn stored((namespace, name): Key) -> Stored {
+    let number = ledger::number(&name);
+    (namespace, number, name)
 }
 
 #[cfg(test)]
@@ -158,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_listed_comes_as_the_ledger_stores_it_and_round_and_round() {
+        let mut queue = Queue::default();
+        for number in (0..40).rev() {
+            queue.add(key(&format!("app-{number:02}")), Lane::Listed);
+        }
+        assert!(queue.is_catching_up(39) && !queue.is_catching_up(40));
+        let first: Vec<String> = (0..20).filter_map(|_| queue.next()).map(|(_, name)| name).collect();
+        assert!(first.is_sorted_by_key(|name| ledger::number(name)), "{first:?}");
+        // Who comes again waits until everybody had a turn.
+        queue.done(&key(&first[0]), None, Instant::now());
+        queue.add(key(&first[0]), Lane::Listed);
+        let rest = all(&mut queue);
+        assert_eq!((rest.len(), rest.last()), (21, Some(&first[0])));
+        assert!(rest[..20].is_sorted_by_key(|name| ledger::number(name)), "{rest:?}");
+    }
+
+    #[test]
     fn one_that_is_worked_on_waits_until_that_is_done() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(key("a"), Lane::Listed);
@@ -171,6 +233,26 @@ mod tests {
         queue.done(&key("a"), None, now);
         assert_eq!(queue.next(), None);
         assert!(queue.states.is_empty() && queue.due.is_empty());
+    }
+
+    #[test]
+    fn what_has_time_waits_and_is_worked_on_earlier_if_somebody_asks() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(8), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(4), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        assert_eq!((queue.next(), queue.next_due()), (None, Some(after(4))));
+        queue.wake(after(4));
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        // Asked for while it is worked on, it is not to be missed.
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        queue.done(&key("a"), None, now);
+        assert_eq!(queue.next(), Some(key("a")));
+        queue.done(&key("a"), None, now);
+        queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
+        queue.add_after(key("a"), Lane::Changed, Duration::ZERO, now);
+        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
     }
 
     #[test]

@@ -125,8 +125,12 @@ async fn bring_up_to_date(
     let outcome = decide::outcome(&observed, &decision);
     context.metrics.reconciles.decided(outcome);
     tracing::debug!(outcome, writes_secret = decision.secret.is_some(), "decided");
-    let material =
-        Material { ledger: gathered.ledger, content: gathered.content, outgoing: gathered.outgoing };
+    let material = Material {
+        turn: decision.ledger.is_some().then_some(gathered.turn),
+        ledger: gathered.ledger,
+        content: gathered.content,
+        outgoing: gathered.outgoing,
+    };
     let applied = apply::apply(context, &gathered.object, decision, material).await;
     if let Some(trouble) = applied.as_ref().err().and_then(apply::trouble)
         && let Some(status) = decide::refused(&gathered.object, &trouble, &now)
@@ -156,4 +160,20 @@ const fn moved(error: &ReconcileError) -> bool {
 pub fn now() -> Time {
     let now = clock::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_together_does_not_try_again_together() {
+        for (attempt, longest) in [(0, 100), (3, 800), (40, 60_000)] {
+            let waits: Vec<Duration> =
+                (0..50).map(|_| backoff(Duration::from_millis(100), attempt)).collect();
+            let longest = Duration::from_millis(longest);
+            assert!(waits.iter().all(|wait| (longest / 2..=longest).contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hmac::digest::generic_array::GenericArray;
 use hmac::{Hmac, Mac as _};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time};
 use rand::RngCore as _;
 use sha2::Sha256;
 use touchseal_crds::names::{FIELD_MANAGER, GROUP, ROLE_ANNOTATION, SOURCE_ANNOTATION};
@@ -183,8 +183,8 @@ impl Secrets {
             immutable: secret.immutable == Some(true),
             deleting: meta.deletion_timestamp.is_some(),
             source: source(meta).map(str::to_owned),
-            labels: applied(meta, "f:labels", meta.labels.as_ref()),
-            annotations: applied(meta, "f:annotations", meta.annotations.as_ref()),
+            labels: owned_labels(meta),
+            annotations: owned_annotations(meta),
             claimed: meta.annotations.as_ref().and_then(OurSecret::number),
             altered: altered(meta),
             owner_uid: owner_uid(meta),
@@ -273,22 +273,24 @@ pub fn source(meta: &ObjectMeta) -> Option<&str> {
 
 /// uid of the EncryptedSecret that owns an object.
 pub fn owner_uid(meta: &ObjectMeta) -> Option<String> {
-    meta.owner_references.iter().flatten().find_map(|owner| {
-        let ours = owner.kind == "EncryptedSecret" && owner.api_version.starts_with(GROUP);
-        ours.then(|| owner.uid.clone())
-    })
+    meta.owner_references.iter().flatten().find(|owner| is_ours(owner)).map(|owner| owner.uid.clone())
+}
+
+/// Whether an owner is an EncryptedSecret.
+pub fn is_ours(owner: &OwnerReference) -> bool {
+    owner.kind == "EncryptedSecret" && owner.api_version.starts_with(GROUP)
 }
 
 fn has_role(secret: &OurSecret) -> bool {
     secret.annotations.contains_key(ROLE_ANNOTATION)
 }
 
-/// Whether anybody but our own server-side apply wrote values: a value belongs to whoever wrote it last. A Secret without a
-/// role may have been taken over from somebody who wrote the same values before.
+/// Whether anybody but us wrote values: a value belongs to whoever wrote it last. A Secret without a role may have been taken
+/// over from somebody who wrote the same values before.
 fn altered(meta: &ObjectMeta) -> bool {
     let role = meta.annotations.as_ref().is_some_and(|a| a.contains_key(ROLE_ANNOTATION));
-    let ours = applied_at(meta).filter(|_| !role);
-    meta.managed_fields.iter().flatten().filter(|entry| !is_our_apply(entry)).any(|entry| {
+    let ours = written_at(meta).filter(|_| !role);
+    meta.managed_fields.iter().flatten().filter(|entry| !is_our_entry(entry)).any(|entry| {
         let data = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object());
         let values = data.is_some_and(|data| data.keys().any(|name| name.starts_with("f:")));
         // In the same second nobody knows who was first.
@@ -296,24 +298,34 @@ fn altered(meta: &ObjectMeta) -> bool {
     })
 }
 
-/// When our own server-side apply last changed an object, by the API server's clock.
-pub fn applied_at(meta: &ObjectMeta) -> Option<Time> {
-    meta.managed_fields.iter().flatten().find(|entry| is_our_apply(entry))?.time.clone()
+/// When we last changed an object, by the API server's clock.
+pub fn written_at(meta: &ObjectMeta) -> Option<Time> {
+    let ours = meta.managed_fields.iter().flatten().filter(|entry| is_our_entry(entry));
+    ours.filter_map(|entry| entry.time.clone()).max()
 }
 
-fn is_our_apply(entry: &ManagedFieldsEntry) -> bool {
-    entry.manager.as_deref() == Some(FIELD_MANAGER)
-        && entry.operation.as_deref() == Some("Apply")
-        && entry.subresource.is_none()
+/// A Secret is made by a create, which the API server records as an update, and changed by server-side applies.
+fn is_our_entry(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.subresource.is_none()
 }
 
-/// The pairs that our own server-side apply owns; what others put beside them is theirs.
-fn applied(
+/// The labels that we own.
+pub fn owned_labels(meta: &ObjectMeta) -> BTreeMap<String, String> {
+    owned(meta, "f:labels", meta.labels.as_ref())
+}
+
+/// The annotations that we own.
+pub fn owned_annotations(meta: &ObjectMeta) -> BTreeMap<String, String> {
+    owned(meta, "f:annotations", meta.annotations.as_ref())
+}
+
+/// The pairs that we own; what others put beside them is theirs.
+fn owned(
     meta: &ObjectMeta,
     field: &str,
     pairs: Option<&BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let ours = meta.managed_fields.iter().flatten().filter(|entry| is_our_apply(entry));
+    let ours = meta.managed_fields.iter().flatten().filter(|entry| is_our_entry(entry));
     let mut owned = BTreeMap::new();
     for entry in ours {
         let names =

@@ -20,9 +20,10 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench { name: "sops", run: sops::run },
     Bench { name: "lint", run: lint::run },
+    Bench { name: "verbs", run: scale::verbs::run },
     Bench { name: "cold", run: scale::cold::run },
     Bench { name: "steady", run: scale::steady::run },
 ];

@@ -48,7 +48,11 @@ impl Apps {
 
     /// The same, the operator with more flags.
     pub fn with(test: &str, flags: &[&str]) -> Apps {
-        let mut world = World::new(test);
+        Apps::on(World::new(test), flags)
+    }
+
+    /// The same in this world.
+    pub fn on(mut world: World, flags: &[&str]) -> Apps {
         let (spec, keyring) = SoftHolder::generate("alice", 1).create_keyring();
         world.apply_keyring(KEYRING, &spec);
         let operator = world.operator_with(flags);

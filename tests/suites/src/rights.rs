@@ -81,9 +81,12 @@ pub fn used(requests: &[Value], system: &str) -> (BTreeSet<Right>, Vec<String>) 
         }
         let resource = [text("/objectRef/resource"), text("/objectRef/subresource")];
         let resource = resource.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        // Server-side apply of what is not there needs the right to create, too.
+        // Server-side apply of what is not there needs the right to create, too; and a watch that streams what there is needs
+        // lists to go back to.
         let created = text("/verb") == "patch" && event["responseStatus"]["code"] == 201;
-        for verb in [Some(text("/verb")), created.then(|| "create".to_owned())].into_iter().flatten() {
+        let streamed = text("/requestURI").contains("sendInitialEvents=true");
+        let more = [created.then(|| "create".to_owned()), streamed.then(|| "list".to_owned())];
+        for verb in more.into_iter().flatten().chain([text("/verb")]) {
             rights.insert(Right {
                 own: text("/objectRef/namespace") == system,
                 group: text("/objectRef/apiGroup"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use touchseal_crds::keyring::KeyringSpec;
 use touchseal_crds::names::SEAL_ANNOTATION;
 use touchseal_keyring::{Offer, OpenKeyring, seal_release};
-use touchseal_rig::cluster::{self, ClusterError, Lease, StandInPod};
+use touchseal_rig::cluster::{self, ClusterError, Lease, Options, StandInPod};
 use touchseal_rig::poll::eventually;
 
 use crate::{DEADLINE, Operator, Sops, chart};
@@ -33,7 +33,12 @@ impl World {
 
     /// A world in a cluster of its own, which ends with it.
     pub fn alone(test: &str) -> World {
-        let cluster = cluster::fresh().unwrap();
+        World::alone_with(test, Options::default())
+    }
+
+    /// The same of a cluster with options.
+    pub fn alone_with(test: &str, options: Options) -> World {
+        let cluster = cluster::fresh(options).unwrap();
         World::on(cluster, &format!("{test}-system"), &format!("{test}-apps"))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Map, Value, json};
@@ -48,21 +48,30 @@ pub async fn write(
         expects = None;
     }
     let wanted = secret(object, write, expects, &namespace, &content);
-    // Without a Secret to expect nothing is forced: were a foreign one there after all, its fields stay its owner's (and
-    // the shipped admission policy refuses the write altogether).
-    let params = PatchParams { force: expects.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
-    let mut stored =
-        api.patch(&write.name, &params, &Patch::Apply(&wanted)).await.map_err(|e| failed(&what, e))?;
-    let written = secrets::applied_at(&stored.metadata);
-    if let Some(extra) = extra_keys(&stored, &content) {
-        let version = stored.metadata.resource_version.clone();
-        let patch = json!({ "metadata": { "resourceVersion": version }, "data": extra });
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        stored = api.patch(&write.name, &params, &Patch::Merge(patch)).await.map_err(|e| failed(&what, e))?;
-    }
+    let stored = match expects {
+        Some(_) => change(&api, &wanted).await,
+        None => {
+            context.names.made(&namespace, &write.name);
+            api.create(&make(), &wanted).await
+        }
+    };
+    let stored = stored.map_err(|e| failed(&what, e))?;
     context.secrets.wrote(&stored);
     context.metrics.secret_writes.inc();
-    Ok(written)
+    Ok(secrets::written_at(&stored.metadata))
+}
+
+fn make() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// Makes a Secret that is there hold exactly what is wanted.
+async fn change(api: &Api<Secret>, wanted: &Secret) -> Result<Secret, kube::Error> {
+    let name = wanted.metadata.name.as_deref().unwrap_or_default();
+    let stored = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(wanted)).await?;
+    let Some(patch) = leftovers(&stored, wanted) else { return Ok(stored) };
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(name, &params, &Patch::Merge(patch)).await
 }
 
 /// The Secret as it is to be.
@@ -96,17 +105,34 @@ fn secret(
 async fn try_make(api: &Api<Secret>, mut wanted: Secret) -> Result<(), kube::Error> {
     wanted.metadata.name = None;
     wanted.metadata.generate_name = Some("touchseal-".to_owned());
-    let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
-    api.create(&params, &wanted).await.map(|_| ())
+    api.create(&PostParams { dry_run: true, ..make() }, &wanted).await.map(|_| ())
 }
 
-/// Keys somebody else added; server-side apply leaves them, a Secret of ours holds exactly its content.
-fn extra_keys(stored: &Secret, content: &Content) -> Option<Map<String, Value>> {
-    let empty = BTreeMap::new();
-    let data = stored.data.as_ref().unwrap_or(&empty);
-    let extra: Map<String, Value> =
-        data.keys().filter(|k| !content.data.contains_key(*k)).map(|k| (k.clone(), Value::Null)).collect();
-    (!extra.is_empty()).then_some(extra)
+/// Takes away what a server-side apply leaves: keys that somebody else added, for a Secret of ours holds exactly its content, and
+/// labels, annotations and the owner that it was made with.
+fn leftovers(stored: &Secret, wanted: &Secret) -> Option<Value> {
+    fn nulls<V, W>(there: &BTreeMap<String, V>, wanted: Option<&BTreeMap<String, W>>) -> Map<String, Value> {
+        let extra = there.keys().filter(|key| wanted.is_none_or(|wanted| !wanted.contains_key(*key)));
+        extra.map(|key| (key.clone(), Value::Null)).collect()
+    }
+    let (meta, empty) = (&stored.metadata, BTreeMap::new());
+    let data = nulls(stored.data.as_ref().unwrap_or(&empty), wanted.data.as_ref());
+    let labels = nulls(&secrets::owned_labels(meta), wanted.metadata.labels.as_ref());
+    let annotations = nulls(&secrets::owned_annotations(meta), wanted.metadata.annotations.as_ref());
+    let owner = secrets::owner_uid(&wanted.metadata);
+    let stays = |other: &&OwnerReference| !secrets::is_ours(other) || Some(&other.uid) == owner.as_ref();
+    let owners: Vec<&OwnerReference> = meta.owner_references.iter().flatten().filter(stays).collect();
+    let owned_twice = owners.len() != meta.owner_references.iter().flatten().count();
+    if data.is_empty() && labels.is_empty() && annotations.is_empty() && !owned_twice {
+        return None;
+    }
+    let mut metadata = json!({
+        "resourceVersion": meta.resource_version, "labels": labels, "annotations": annotations,
+    });
+    if owned_twice {
+        metadata["ownerReferences"] = json!(owners);
+    }
+    Some(json!({ "metadata": metadata, "data": data }))
 }
 
 #[cfg(test)]
@@ -114,15 +140,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_others_are_taken_out_and_ours_stay() {
-        let secret = |keys: &[&str]| Secret {
-            data: Some(keys.iter().map(|k| ((*k).to_owned(), ByteString(b"x".to_vec()))).collect()),
-            ..Secret::default()
+    fn what_is_not_wanted_any_more_is_taken_out_and_what_others_put_beside_stays() {
+        let secret = |keys: &[&str], labels: &[&str]| {
+            let labels = labels.iter().map(|label| ((*label).to_owned(), "x".to_owned())).collect();
+            let made = json!({ "manager": FIELD_MANAGER, "operation": "Update", "fieldsV1": {
+                "f:metadata": { "f:labels": { "f:ours": {}, "f:was-ours": {} } } } });
+            Secret {
+                metadata: ObjectMeta {
+                    resource_version: Some("7".to_owned()),
+                    labels: Some(labels),
+                    managed_fields: serde_json::from_value(json!([made])).unwrap(),
+                    ..ObjectMeta::default()
+                },
+                data: Some(keys.iter().map(|k| ((*k).to_owned(), ByteString(b"x".to_vec()))).collect()),
+                ..Secret::default()
+            }
         };
-        let mut content = Content::default();
-        content.data.insert("ours".to_owned(), zeroize::Zeroizing::new(b"x".to_vec()));
-        assert_eq!(extra_keys(&secret(&["ours"]), &content), None);
-        let extra = extra_keys(&secret(&["ours", "planted"]), &content).unwrap();
-        assert_eq!(Value::Object(extra), json!({ "planted": null }));
+        let wanted = secret(&["ours"], &["ours"]);
+        let mut right = secret(&["ours"], &["ours", "theirs"]);
+        assert_eq!(leftovers(&right, &wanted), None);
+        let of = |kind: &str| OwnerReference {
+            api_version: "touchseal.dev/v1alpha1".to_owned(),
+            kind: kind.to_owned(),
+            uid: kind.to_owned(),
+            ..OwnerReference::default()
+        };
+        right.metadata.owner_references = Some(vec![of("EncryptedSecret"), of("Theirs")]);
+        let patch = leftovers(&right, &wanted).unwrap();
+        assert_eq!(patch["metadata"]["ownerReferences"], json!([of("Theirs")]));
+        assert_eq!(
+            leftovers(&secret(&["ours", "planted"], &["ours", "was-ours", "theirs"]), &wanted).unwrap(),
+            json!({ "metadata": { "resourceVersion": "7", "labels": { "was-ours": null }, "annotations": {} },
+                    "data": { "planted": null } })
+        );
     }
 }

@@ -35,11 +35,22 @@ impl Bare {
 
     /// The body of the answer; anything but success is an error.
     pub async fn send(&self, ask: Ask) -> Result<Vec<u8>, Fault> {
-        let kind = if ask.verb == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (verb, kind) = match ask.verb {
+            "PATCH" => ("PATCH", "application/merge-patch+json"),
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            "PUTM" => ("PUT", "application/json"),
+            verb => (verb, "application/json"),
+        };
+        let accept = if ask.verb == "PUTM" {
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        } else {
+            "application/json"
+        };
         let request = http::Request::builder()
-            .method(ask.verb)
+            .method(verb)
             .uri(&ask.path)
             .header("content-type", kind)
+            .header("accept", accept)
             .body(Body::from(ask.body))?;
         let answer = self.client.send(request).await?;
         let status = answer.status();

@@ -75,6 +75,7 @@ async fn ours(report: &mut Report, size: usize) -> Result<(Duration, Vec<Value>,
     }
     report.value(&format!("{size}.cpu"), cpu, "s");
     report.value(&format!("{size}.peak"), process::memory_mib(pid, "VmHWM")?, "MiB");
+    report.value(&format!("{size}.resident"), process::memory_mib(pid, "VmRSS")?, "MiB");
     let requests = stage::difference(&before, &stage.requests().await?);
     report.raw(&format!("{size}.requests"), requests);
     Ok((took, objects, secrets))

@@ -7,6 +7,7 @@ mod follow;
 mod process;
 mod stage;
 pub mod steady;
+pub mod verbs;
 
 /// What can go wrong in a measurement.
 type Fault = Box<dyn std::error::Error>;

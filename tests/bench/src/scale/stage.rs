@@ -16,6 +16,8 @@ pub const KEYRING: &str = "bench";
 /// Requests at a time, where nobody looks at the clock.
 const AT_ONCE: usize = 32;
 const POLL: Duration = Duration::from_millis(50);
+/// Between looks at how many Secrets there are, which cost the API server something.
+const GLANCE: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Requests by verb and resource.
@@ -117,7 +119,7 @@ impl Stage {
     pub async fn wait_until_ready(&self, count: usize) -> Result<Instant, Fault> {
         let deadline = Instant::now() + PATIENCE;
         while self.secrets().await? < count && Instant::now() < deadline {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(GLANCE).await;
         }
         self.wait_for("touchseal_encrypted_secrets{", "state=\"Materialised\"", count).await
     }

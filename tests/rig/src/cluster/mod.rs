@@ -36,6 +36,8 @@ pub struct Options {
     pub audit: AuditLevel,
     /// From where it can be reached.
     pub reach: Reach,
+    /// Its API server streams no lists.
+    pub no_streaming_lists: bool,
 }
 
 /// Ends, with everything it wrote, when dropped or when this process ends.

@@ -61,6 +61,7 @@ pub enum Reach {
 pub(crate) struct Parts {
     dir: PathBuf,
     reach: Reach,
+    no_streaming_lists: bool,
     etcd_client: Port,
     etcd_peer: Port,
     apiserver: Port,
@@ -71,6 +72,7 @@ impl Parts {
         let parts = Self {
             dir: dir.into(),
             reach: options.reach,
+            no_streaming_lists: options.no_streaming_lists,
             etcd_client: Port::claim()?,
             etcd_peer: Port::claim()?,
             apiserver: Port::claim()?,
@@ -127,6 +129,7 @@ impl Parts {
             Reach::Pods => &node::API_SERVER_FLAGS,
         };
         let mut flags: Vec<String> = reach.iter().copied().map(str::to_owned).collect();
+        flags.extend(self.no_streaming_lists.then(|| "--feature-gates=WatchList=false".to_owned()));
         flags.extend([
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client.number()),
             format!("--cert-dir={}", file("certs")),

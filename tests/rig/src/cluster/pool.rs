@@ -25,8 +25,8 @@ pub fn lease() -> Result<Lease<'static>, ClusterError> {
 ///
 /// # Errors
 /// When it does not start.
-pub fn fresh() -> Result<Lease<'static>, ClusterError> {
-    Ok(Lease { pool: None, cluster: Some(Cluster::start()?) })
+pub fn fresh(options: Options) -> Result<Lease<'static>, ClusterError> {
+    Ok(Lease { pool: None, cluster: Some(Cluster::start_with(options)?) })
 }
 
 /// At most so many clusters at a time, started when first needed.
@@ -48,7 +48,8 @@ struct State {
 impl Pool {
     /// Of this size, or of the environment's choice.
     pub const fn new(size: Option<usize>) -> Self {
-        let options = Options { audit: AuditLevel::Metadata, reach: Reach::Loopback };
+        let options =
+            Options { audit: AuditLevel::Metadata, reach: Reach::Loopback, no_streaming_lists: false };
         Self::of(size, options)
     }
 

@@ -55,6 +55,7 @@ mod seal_after;
 mod sealed;
 mod shadow;
 mod status;
+mod streams;
 mod tamper;
 mod tenancy;
 mod terminal;

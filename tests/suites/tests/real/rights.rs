@@ -62,7 +62,7 @@ fn who_writes_who_unseals_and_who_looks_have_separate_rights() {
             "edit",
             here,
             &["create encryptedsecrets", "delete encryptedsecrets"][..],
-            &["patch recipients", "patch encryptedsecrets/status"][..],
+            &["patch recipients", "update encryptedsecrets/status"][..],
         ),
         ("edit", system, &[], &["create encryptedsecrets", "patch unsealrequests", "create enrolments"]),
         (

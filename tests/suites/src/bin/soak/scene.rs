@@ -13,7 +13,8 @@ use touchseal_suites::ordeal::Clock;
 use touchseal_suites::{Launch, Ordeal, World};
 
 /// Nothing reads an audit log of hours here, and the disk is no place for it.
-static CLUSTERS: Pool = Pool::of(Some(1), Options { audit: AuditLevel::None, reach: Reach::Loopback });
+static CLUSTERS: Pool =
+    Pool::of(Some(1), Options { audit: AuditLevel::None, reach: Reach::Loopback, no_streaming_lists: false });
 
 /// Most faults of a round.
 const MOST: u32 = 4;

@@ -31,7 +31,7 @@
 {{- define "touchseal.rulesOfNamespaces" -}}
 - apiGroups: [touchseal.dev]
   resources: [encryptedsecrets]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [touchseal.dev]
   resources: [encryptedsecrets/status]
   verbs: [update]

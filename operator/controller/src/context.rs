@@ -12,6 +12,7 @@ use crate::floor::Floors;
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::names::Names;
+use crate::objects::Objects;
 use crate::pods::Pods;
 use crate::rollout::Rollouts;
 use crate::secrets::{Key, Secrets};
@@ -25,6 +26,8 @@ pub struct Context {
     pub client: Client,
     /// Keyrings open in this process.
     pub keys: Arc<Keys>,
+    /// The EncryptedSecrets.
+    pub objects: Arc<Objects>,
     /// Secrets of ours.
     pub secrets: Arc<Secrets>,
     /// Secret generations.

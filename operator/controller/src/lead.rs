@@ -12,7 +12,6 @@ use kube::Client;
 use kube::runtime::watcher::Event;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use touchseal_crds::EncryptedSecret;
 
 use crate::context::Context;
 use crate::desk::Desk;
@@ -26,7 +25,7 @@ use crate::keys::Keys;
 use crate::leadership::Leadership;
 use crate::ledger::Ledger;
 use crate::names::Names;
-use crate::objects::Objects;
+use crate::objects::{Found, Objects};
 use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
 use crate::queue::{Lane, Queue};
@@ -119,6 +118,7 @@ impl Lead {
         let context = Arc::new(Context {
             client: client.clone(),
             keys: Arc::clone(&self.keys),
+            objects: Arc::clone(&objects),
             secrets: Arc::clone(&secrets),
             ledger,
             floor: Arc::clone(&floor),
@@ -197,7 +197,7 @@ async fn control(
             && let Some(key) = queue.next()
         {
             match objects.get(&key) {
-                Some(object) => running.start(key, object, &context),
+                Some(found) => running.start(key, found, &context),
                 None => {
                     context.forget(&key);
                     queue.done(&key, None, Instant::now());
@@ -238,8 +238,8 @@ impl Running {
         self.tasks.len()
     }
 
-    fn start(&mut self, key: Key, object: EncryptedSecret, context: &Arc<Context>) {
-        let task = self.tasks.spawn(reconcile::reconcile(object, Arc::clone(context)));
+    fn start(&mut self, key: Key, found: Found, context: &Arc<Context>) {
+        let task = self.tasks.spawn(reconcile::reconcile(found, Arc::clone(context)));
         self.keys.insert(task.id(), key);
     }
 

@@ -4,7 +4,9 @@
 //! or lost. Our own status writes never are, nor other people's labels.
 //!
 //! Thousands of objects lie here while nothing happens to them, so each is kept as its JSON, without the text of its
-//! documents, which lies beside it: a third of what it takes as a structure of many small parts.
+//! documents, which lies beside it: a third of what it takes as a structure of many small parts. Of an object that is served
+//! the text is not kept at all: when it is looked at again, which a change of its documents brings about by itself, the API
+//! server is asked for it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -46,7 +48,16 @@ struct Packed {
     matters: u64,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
-    texts: Box<[Option<Box<str>>]>,
+    /// None: it is served, and they are not needed.
+    texts: Option<Box<[Option<Box<str>>]>>,
+}
+
+/// One of them, taken out.
+pub struct Found {
+    /// The object.
+    pub object: EncryptedSecret,
+    /// Whether the text of its documents is there.
+    pub whole: bool,
 }
 
 impl Objects {
@@ -61,9 +72,19 @@ impl Objects {
     }
 
     /// One of them.
-    pub fn get(&self, key: &Key) -> Option<EncryptedSecret> {
+    pub fn get(&self, key: &Key) -> Option<Found> {
         let packed = Arc::clone(self.lock().known.get(key)?);
-        packed.unpack(true)
+        Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
+    }
+
+    /// Its content is served as this object has it: unless it changed meanwhile, the text of its documents is not kept.
+    pub fn served(&self, object: &EncryptedSecret) {
+        let (key, matters) = (observe::key(object), what_matters(object));
+        let mut state = self.lock();
+        let Some(known) = state.known.get_mut(&key) else { return };
+        if known.matters == matters && known.texts.is_some() {
+            *known = Arc::new(Packed { matters, object: known.object.clone(), texts: None });
+        }
     }
 
     /// Whether there is one of this name.
@@ -119,7 +140,7 @@ impl Objects {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let packed = match Packed::pack(object) {
+        let mut packed = match Packed::pack(object) {
             Ok(packed) => packed,
             Err(error) => {
                 let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
@@ -128,7 +149,12 @@ impl Objects {
             }
         };
         let matters = packed.matters;
-        let before = self.lock().known.insert(key.clone(), Arc::new(packed));
+        let mut state = self.lock();
+        if state.known.get(&key).is_some_and(|known| known.matters == matters && known.texts.is_none()) {
+            packed.texts = None;
+        }
+        let before = state.known.insert(key.clone(), Arc::new(packed));
+        drop(state);
         let matters = before.map(|before| before.matters) != Some(matters);
         let wait = if matters { Some(Duration::ZERO) } else { others_changed };
         wait.map(|wait| (key, wait))
@@ -156,7 +182,7 @@ impl Packed {
         object.annotations_mut().remove(LAST_APPLIED);
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
         let texts = texts.collect();
-        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts })
+        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts: Some(texts) })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
@@ -167,7 +193,7 @@ impl Packed {
             )
             .ok()?;
         if with_texts {
-            for (document, text) in object.spec.documents.iter_mut().zip(&self.texts) {
+            for (document, text) in object.spec.documents.iter_mut().zip(self.texts.iter().flatten()) {
                 document.sops = text.as_deref().map(str::to_owned);
             }
         }
@@ -243,11 +269,38 @@ mod tests {
         expected.metadata.managed_fields = None;
         expected.annotations_mut().remove(LAST_APPLIED);
         let json = |object: &EncryptedSecret| serde_json::to_value(object).unwrap();
-        assert_eq!(json(&objects.get(&key("apps", "app")).unwrap()), json(&expected));
+        let found = objects.get(&key("apps", "app")).unwrap();
+        assert!(found.whole);
+        assert_eq!(json(&found.object), json(&expected));
         // Whoever looks at all of them looks at no documents.
         expected.spec.documents.iter_mut().for_each(|document| document.sops = None);
         let each: Vec<_> = objects.each().map(|object| json(&object)).collect();
         assert_eq!(each, [json(&expected)]);
+    }
+
+    #[test]
+    fn the_text_of_what_is_served_is_kept_only_until_it_is() {
+        let (objects, _) = objects();
+        let at = |version: &str, generation: i64| {
+            let mut object = object(version, generation);
+            object.spec.documents = serde_json::from_value(serde_json::json!([{ "sops": "text" }])).unwrap();
+            object
+        };
+        let text = || {
+            let found = objects.get(&key("apps", "app")).unwrap();
+            assert_eq!(found.whole, found.object.spec.documents[0].sops.is_some());
+            found.whole
+        };
+        tell(&objects, Event::Apply(at("1", 1)));
+        assert!(text());
+        objects.served(&at("1", 1));
+        assert!(!text());
+        tell(&objects, Event::Apply(at("2", 1)));
+        assert!(!text(), "nothing that matters has changed");
+        tell(&objects, Event::Apply(at("3", 2)));
+        assert!(text());
+        objects.served(&at("2", 1));
+        assert!(text(), "that was another generation");
     }
 
     #[test]
@@ -297,7 +350,10 @@ mod tests {
         let written = with_status(object("2", 1), 1);
         echoes.right(&observe::key(&written), written.status.as_ref());
         assert!(tell(&objects, Event::Apply(written)).is_empty());
-        assert_eq!(objects.get(&key("apps", "app")).unwrap().metadata.resource_version.as_deref(), Some("2"));
+        assert_eq!(
+            objects.get(&key("apps", "app")).unwrap().object.metadata.resource_version.as_deref(),
+            Some("2")
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::desk::Fell;
 use crate::ledger::{LedgerError, Turn};
 use crate::names::Look;
+use crate::objects::Found;
 use crate::open::Given;
 use crate::pods::Seen;
 use crate::secrets::Key;
@@ -72,6 +73,22 @@ pub enum ObserveError {
         /// What went wrong.
         source: touchseal_keyring::DeriveError,
     },
+}
+
+/// The object with the text of its documents; None where it is gone.
+///
+/// # Errors
+/// The API server was to be asked for it and did not answer.
+pub async fn whole(context: &Context, found: Found) -> Result<Option<EncryptedSecret>, ObserveError> {
+    if found.whole {
+        return Ok(Some(found.object));
+    }
+    let (namespace, name) = key(&found.object);
+    let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &namespace);
+    api.get_opt(&name).await.map_err(|error| ObserveError::Read {
+        what: format!("EncryptedSecret {namespace}/{name}"),
+        problem: words::of(&error),
+    })
 }
 
 /// Gathers.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use rand::Rng as _;
-use touchseal_crds::EncryptedSecret;
-use touchseal_plan::{Observed, decide};
+use touchseal_plan::{Observed, Opened, decide};
 use tracing::Instrument as _;
 
 use crate::apply::{self, ApplyError, Material};
 use crate::clock;
 use crate::context::Context;
 use crate::ledger::LedgerError;
+use crate::objects::Found;
 use crate::observe::{self, ObserveError};
 use crate::secrets::Key;
 
@@ -55,14 +55,14 @@ impl ReconcileError {
 /// Brings one EncryptedSecret's Secret and status up to date. What is logged meanwhile bears the object, the generation of
 /// its spec and a number of this reconcile. Gives when it is to be looked at again whatever changes: what failed is, and
 /// what time alone brings.
-pub async fn reconcile(object: EncryptedSecret, context: Arc<Context>) -> Option<Duration> {
-    let key = observe::key(&object);
+pub async fn reconcile(found: Found, context: Arc<Context>) -> Option<Duration> {
+    let (object, key) = (&found.object, observe::key(&found.object));
     let _turn = context.metrics.reconciles.begin(&key);
     let (name, id) = (format!("{}/{}", key.0, key.1), format!("{:016x}", rand::random::<u64>()));
     let generation = object.metadata.generation.unwrap_or_default();
     let span = tracing::info_span!("reconcile", object = name, generation, reconcile_id = id);
     let work = async {
-        match bring_up_to_date(object, &context).await {
+        match bring_up_to_date(found, &context).await {
             Ok(again) => again,
             Err(error) => Some(failed(&key, &error, &context)),
         }
@@ -100,10 +100,9 @@ fn backoff(base: Duration, attempt: u32) -> Duration {
     wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0))
 }
 
-async fn bring_up_to_date(
-    object: EncryptedSecret,
-    context: &Arc<Context>,
-) -> Result<Option<Duration>, ReconcileError> {
+async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
+    // One that is gone by now is told of by its watch.
+    let Some(object) = observe::whole(context, found).await? else { return Ok(None) };
     let gathered = observe::observe(context, object).await?;
     let observed = Observed {
         object: &gathered.object,
@@ -119,6 +118,7 @@ async fn bring_up_to_date(
         floor: gathered.floor,
         consumers: observe::consumers(context, &gathered.object).await,
     };
+    let serves = matches!(observed.opened, Opened::Content(_));
     let now = now();
     let decision = decide(&observed, &now);
     let again = decision.again.clone();
@@ -138,6 +138,9 @@ async fn bring_up_to_date(
         apply::report(context, &gathered.object, status, &trouble).await?;
     }
     applied?;
+    if serves {
+        context.objects.served(&gathered.object);
+    }
     context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&observe::key(&gathered.object));
     Ok(again.map(|time| until(&time)))
 }

@@ -20,12 +20,13 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench { name: "sops", run: sops::run },
     Bench { name: "lint", run: lint::run },
     Bench { name: "verbs", run: scale::verbs::run },
     Bench { name: "cold", run: scale::cold::run },
     Bench { name: "steady", run: scale::steady::run },
+    Bench { name: "churn", run: scale::churn::run },
 ];
 
 fn main() -> ExitCode {

@@ -21,6 +21,7 @@ pub struct Bare {
 /// One request.
 #[derive(Clone)]
 pub struct Ask {
+    /// PATCH is a merge patch; APPLY a PATCH that is a server-side apply.
     pub verb: &'static str,
     pub path: String,
     pub body: Vec<u8>,
@@ -38,19 +39,12 @@ impl Bare {
         let (verb, kind) = match ask.verb {
             "PATCH" => ("PATCH", "application/merge-patch+json"),
             "APPLY" => ("PATCH", "application/apply-patch+yaml"),
-            "PUTM" => ("PUT", "application/json"),
             verb => (verb, "application/json"),
-        };
-        let accept = if ask.verb == "PUTM" {
-            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-        } else {
-            "application/json"
         };
         let request = http::Request::builder()
             .method(verb)
             .uri(&ask.path)
             .header("content-type", kind)
-            .header("accept", accept)
             .body(Body::from(ask.body))?;
         let answer = self.client.send(request).await?;
         let status = answer.status();

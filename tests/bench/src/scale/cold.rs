@@ -21,21 +21,25 @@ const TRIALS: ([usize; 4], usize) = ([8, 16, 32, 64], 400);
 /// When the cluster does not do what it should.
 pub fn run(report: &mut Report) -> Outcome {
     block_on(async {
-        let mut wall = Vec::new();
+        let (mut wall, mut resident) = (Vec::new(), Vec::new());
         for size in sizes() {
             eprintln!("bench: cold start of {size} ...");
-            let (ours, objects, secrets) = ours(report, size).await?;
+            let Ours { took, resident: mib, objects, secrets } = ours(report, size).await?;
             eprintln!("bench: the floor of {size} ...");
             let (floor, at_once) = floor(size, &objects, &secrets).await?;
             report.value(&format!("{size}.floor"), floor.as_secs_f64(), "s");
             report.raw(&format!("{size}.floor-at-once"), json!(at_once));
-            let ratio = ours.as_secs_f64() / floor.as_secs_f64();
+            let ratio = took.as_secs_f64() / floor.as_secs_f64();
             if size == MAIN {
                 report.ratio(&format!("{size}.vs-floor"), ratio, Budget::AtMost(1.25));
             } else {
                 report.value(&format!("{size}.vs-floor"), ratio, "x");
             }
-            wall.push((size, ours.as_secs_f64()));
+            wall.push((size, took.as_secs_f64()));
+            resident.push((size, mib));
+        }
+        if let [(few, less), .., (many, more)] = resident[..] {
+            report.value("object", (more - less) * 1024.0 * 1024.0 / (many - few) as f64, "B");
         }
         if let ([(few, short), .., (many, long)], true) = (&wall[..], wall.len() > 1) {
             let growth = (long / *many as f64) / (short / *few as f64);
@@ -52,8 +56,15 @@ fn sizes() -> Vec<usize> {
     chosen.unwrap_or_else(|| SIZES.to_vec())
 }
 
-/// How long the operator takes, and what it left: EncryptedSecrets and Secrets.
-async fn ours(report: &mut Report, size: usize) -> Result<(Duration, Vec<Value>, Vec<Value>), Fault> {
+/// How long the operator took, how much memory it held at the end, and what it left.
+struct Ours {
+    took: Duration,
+    resident: f64,
+    objects: Vec<Value>,
+    secrets: Vec<Value>,
+}
+
+async fn ours(report: &mut Report, size: usize) -> Result<Ours, Fault> {
     let mut stage = Stage::new().await?;
     stage.start_waiting().await?;
     stage.fill(0, size).await?;
@@ -75,10 +86,11 @@ async fn ours(report: &mut Report, size: usize) -> Result<(Duration, Vec<Value>,
     }
     report.value(&format!("{size}.cpu"), cpu, "s");
     report.value(&format!("{size}.peak"), process::memory_mib(pid, "VmHWM")?, "MiB");
-    report.value(&format!("{size}.resident"), process::memory_mib(pid, "VmRSS")?, "MiB");
+    let resident = process::memory_mib(pid, "VmRSS")?;
+    report.value(&format!("{size}.resident"), resident, "MiB");
     let requests = stage::difference(&before, &stage.requests().await?);
     report.raw(&format!("{size}.requests"), requests);
-    Ok((took, objects, secrets))
+    Ok(Ours { took, resident, objects, secrets })
 }
 
 /// The same objects by the cheapest verbs at the best number of requests at a time.

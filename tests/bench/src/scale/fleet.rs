@@ -9,6 +9,7 @@ use touchseal_keyring::OpenKeyring;
 use touchseal_sops::{Document, Format, OsRng, Recipients, Rules};
 
 use super::Fault;
+use super::bare::Ask;
 
 const NAMESPACES: usize = 50;
 const KEYS: [&str; 3] = ["username", "password", "endpoint"];
@@ -68,5 +69,13 @@ impl Fleet {
             "spec": { "documents": [{ "sops": self.document(index)? }] },
         });
         Ok(object.to_string().into_bytes())
+    }
+
+    /// Another document for one that is there.
+    pub fn change(&self, index: usize) -> Result<Ask, Fault> {
+        let (namespace, name) = self.key(index);
+        let patch = json!({ "spec": { "documents": [{ "sops": self.document(index)? }] } });
+        let path = format!("/apis/touchseal.dev/v1alpha1/namespaces/{namespace}/encryptedsecrets/{name}");
+        Ok(Ask { verb: "PATCH", path, body: patch.to_string().into_bytes() })
     }
 }

@@ -1,6 +1,7 @@
 //! The operator with thousands of objects, on a real API server and etcd, against bare clients that do the same.
 
 mod bare;
+pub mod churn;
 pub mod cold;
 mod fleet;
 mod follow;

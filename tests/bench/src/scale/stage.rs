@@ -18,6 +18,8 @@ const AT_ONCE: usize = 32;
 const POLL: Duration = Duration::from_millis(50);
 /// Between looks at how many Secrets there are, which cost the API server something.
 const GLANCE: Duration = Duration::from_millis(150);
+/// Of the series of `touchseal_encrypted_secrets`.
+const READY: &str = "state=\"Materialised\"";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Requests by verb and resource.
@@ -121,7 +123,20 @@ impl Stage {
         while self.secrets().await? < count && Instant::now() < deadline {
             tokio::time::sleep(GLANCE).await;
         }
-        self.wait_for("touchseal_encrypted_secrets{", "state=\"Materialised\"", count).await
+        self.wait_for("touchseal_encrypted_secrets{", READY, count).await
+    }
+
+    /// Waits until no Event was written for two seconds.
+    pub async fn wait_for_events(&self) -> Result<(), Fault> {
+        let events = ("POST".to_owned(), "events".to_owned());
+        let mut before = self.requests().await?.get(&events).copied();
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let now = self.requests().await?.get(&events).copied();
+            if std::mem::replace(&mut before, now) == now {
+                return Ok(());
+            }
+        }
     }
 
     /// How many Secrets there are.
@@ -131,8 +146,33 @@ impl Stage {
         Ok(usize::try_from(more)? + first["items"].as_array().map_or(0, Vec::len))
     }
 
+    /// How many Secrets the operator has written.
+    pub fn secret_writes(&self) -> Result<u64, Fault> {
+        Ok(self.operator()?.metric("touchseal_secret_writes_total"))
+    }
+
+    /// Waits until it has written so many.
+    pub async fn wait_for_secret_writes(&self, count: u64) -> Result<Instant, Fault> {
+        self.wait_for("touchseal_secret_writes_total", "", count as usize).await
+    }
+
+    /// Waits until it counts no object as ready.
+    pub async fn wait_until_none_is_ready(&self) -> Result<Instant, Fault> {
+        self.wait_until("touchseal_encrypted_secrets{", READY, |sum| sum == 0.0).await
+    }
+
     /// Waits until the series of a metric come to so much.
     async fn wait_for(&self, metric: &str, label: &str, wanted: usize) -> Result<Instant, Fault> {
+        self.wait_until(metric, label, |sum| sum as usize >= wanted).await
+    }
+
+    /// Waits until the sum of a metric's series is right.
+    async fn wait_until(
+        &self,
+        metric: &str,
+        label: &str,
+        right: impl Fn(f64) -> bool,
+    ) -> Result<Instant, Fault> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let page = self.operator()?.metrics();
@@ -140,11 +180,11 @@ impl Stage {
             let series = page.lines().filter(|line| line.starts_with(metric) && line.contains(label));
             let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
             let sum: f64 = values.sum();
-            if sum as usize >= wanted {
+            if right(sum) {
                 return Ok(now);
             }
             if now > deadline {
-                return Err(format!("{metric} is {sum} and not {wanted} after {PATIENCE:?}:\n{page}").into());
+                return Err(format!("{metric} is {sum} after {PATIENCE:?}:\n{page}").into());
             }
             tokio::time::sleep(POLL).await;
         }

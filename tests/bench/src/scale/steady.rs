@@ -8,7 +8,7 @@ use serde_json::json;
 use super::bare::Ask;
 use super::follow::Follow;
 use super::stage::{Requests, Stage, difference};
-use super::{Fault, block_on, process};
+use super::{block_on, process};
 use crate::Outcome;
 use crate::report::{Budget, Report};
 
@@ -49,7 +49,7 @@ async fn latency(report: &mut Report, stage: &Stage) -> Outcome {
     for turn in 0..CHANGES {
         let index = turn * 17 % OBJECTS;
         let (namespace, name) = stage.fleet.key(index);
-        let changed = stage.bare.send(change(stage, index)?);
+        let changed = stage.bare.send(stage.fleet.change(index)?);
         changed.await?;
         let began = Instant::now();
         ours.push(follow.until(namespace, &name).await?.duration_since(began));
@@ -74,7 +74,7 @@ async fn storm(report: &mut Report, stage: &Stage) -> Outcome {
     eprintln!("bench: {STORM} changes at once ...");
     let mut follow = Follow::start(stage).await?;
     let chosen: Vec<usize> = (0..STORM).map(|turn| (turn * 7 + 3) % OBJECTS).collect();
-    let asks = chosen.iter().map(|index| change(stage, *index)).collect::<Result<Vec<_>, _>>()?;
+    let asks = chosen.iter().map(|index| stage.fleet.change(*index)).collect::<Result<Vec<_>, _>>()?;
     let began = Instant::now();
     let (_, sending) = stage.bare.all(asks, AT_ONCE).await?;
     let mut times = Vec::new();
@@ -92,7 +92,8 @@ async fn storm(report: &mut Report, stage: &Stage) -> Outcome {
 async fn idle(report: &mut Report, stage: &Stage) -> Outcome {
     eprintln!("bench: nothing for {} s ...", IDLE.as_secs());
     // What is told late: Events, and the count of documents.
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    stage.wait_for_events().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let (pid, before) = (stage.pid()?, stage.requests().await?);
     let (began, cpu) = (Instant::now(), process::cpu_seconds(stage.pid()?)?);
     tokio::time::sleep(IDLE).await;
@@ -179,14 +180,6 @@ async fn restart(report: &mut Report, stage: &mut Stage) -> Outcome {
     report.value("restart.writes", writes as f64, "");
     report.ratio("restart.writes-beyond-the-new-object", writes as f64 / NEW_OBJECT, Budget::AtMost(1.0));
     Ok(())
-}
-
-/// Another document for an object.
-fn change(stage: &Stage, index: usize) -> Result<Ask, Fault> {
-    let (namespace, name) = stage.fleet.key(index);
-    let patch = json!({ "spec": { "documents": [{ "sops": stage.fleet.document(index)? }] } });
-    let path = format!("/apis/touchseal.dev/v1alpha1/namespaces/{namespace}/encryptedsecrets/{name}");
-    Ok(Ask { verb: "PATCH", path, body: patch.to_string().into_bytes() })
 }
 
 /// A Secret of the bench's own that the same watch shows.

@@ -156,43 +156,78 @@ fn one_event_a_transition_and_none_for_looking_again() {
     assert!(keyring.contains("was unsealed by alice (YubiKey 1)"), "{keyring}");
 }
 
-/// The resources that were written since, but for the leader's Lease and the Keyring's count of documents, which is one
+/// Every request since: verb and resource; but for watches, the leader's Lease and the Keyring's count of documents, which is one
 /// write for all that changes within seconds.
-fn writes(apps: &Apps, before: usize) -> Vec<String> {
-    let all = apps.writes();
-    let mut writes: Vec<String> = all[before..]
+fn requests(apps: &Apps, before: usize) -> Vec<String> {
+    let text = |event: &Value, pointer: &str| {
+        event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let requests = apps.audited().split_off(before);
+    let mut requests: Vec<String> = requests
         .iter()
-        .map(|w| w.resource.clone())
-        .filter(|r| r != "leases" && r != "keyrings/status")
+        .filter(|event| text(event, "/verb") != "watch")
+        .map(|event| {
+            let resource = [text(event, "/objectRef/resource"), text(event, "/objectRef/subresource")];
+            let resource = resource.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/");
+            format!("{} {resource}", text(event, "/verb"))
+        })
+        .filter(|request| !request.ends_with(" leases") && !request.ends_with(" keyrings/status"))
         .collect();
-    writes.sort();
-    writes
+    requests.sort();
+    requests
 }
 
 #[test]
-fn a_change_costs_one_secret_write_and_one_status_write() {
+fn an_object_costs_so_many_requests_in_its_life_and_no_more() {
     let apps = Apps::new("thrift");
-    apps.serve_yaml("app", "password: first\n");
-    apps.reconcile("app", "one");
-    let before = apps.writes().len();
     apps.serve_yaml("other", "password: first\n");
-    // The Event comes last.
-    eventually(DEADLINE, "the Event", || apps.events("other").len() == 1).unwrap();
-    assert_eq!(writes(&apps, before), ["configmaps", "encryptedsecrets/status", "events", "secrets"]);
+    // Of the ledger's four ConfigMaps of a namespace it takes the one that `other` has made.
+    apps.reconcile("other", "one");
+    let mut before = apps.audited().len();
+    let mut asked = |events: (&str, usize), expected: &[&str]| {
+        // The Event comes last.
+        eventually(DEADLINE, "the Event", || apps.events(events.0).len() == events.1).unwrap();
+        assert_eq!(requests(&apps, before), expected);
+        before = apps.audited().len();
+    };
 
-    // After a rotation one more of ledger and status: a moment later it is said that nobody holds the old value.
-    let before = apps.writes().len();
+    apps.serve_yaml("app", "password: first\n");
+    asked(
+        ("app", 1),
+        &[
+            "create events",
+            "create secrets",
+            "get secrets",
+            "update configmaps",
+            "update encryptedsecrets/status",
+        ],
+    );
+
+    // Asked for without need: the text of its documents, and that it was done.
+    apps.reconcile("app", "two");
+    asked(("app", 1), &["get encryptedsecrets", "update encryptedsecrets/status"]);
+
+    // A rotation costs one more of ledger and status: a moment later it is said that nobody holds the old value.
     apps.apply_yaml("app", "password: second\n");
     apps.wait_for_draining("app", "False", "Drained");
-    let expected = [
-        "configmaps",
-        "configmaps",
-        "encryptedsecrets/status",
-        "encryptedsecrets/status",
-        "events",
-        "secrets",
-    ];
-    assert_eq!(writes(&apps, before), expected);
+    asked(
+        ("app", 2),
+        &[
+            "create events",
+            "get encryptedsecrets",
+            "patch secrets",
+            "update configmaps",
+            "update configmaps",
+            "update encryptedsecrets/status",
+            "update encryptedsecrets/status",
+        ],
+    );
+
+    // Its end costs nothing: the garbage collector takes the Secret.
+    apps.kubectl(&["delete", "encryptedsecret", "app"]);
+    eventually(DEADLINE, "the Secret to be gone", || apps.world.secret("app").is_none()).unwrap();
+    apps.reconcile("other", "three");
+    asked(("other", 1), &["get encryptedsecrets", "update encryptedsecrets/status"]);
 }
 
 #[test]

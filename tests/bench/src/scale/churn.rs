@@ -1,0 +1,67 @@
+//! Whether the operator's memory stays where it is while objects come, change and go, tens of thousands of times. The names are the
+//! same each time: of a name that ever was the ledger keeps its numbers, which is no leak.
+
+use super::bare::Ask;
+use super::stage::Stage;
+use super::{Fault, block_on, process};
+use crate::Outcome;
+use crate::report::{Budget, Report};
+
+/// Objects at a time; each is made, changed and deleted in a round.
+const OBJECTS: usize = 500;
+const AT_ONCE: usize = 32;
+/// Changes of any kind in all, `TOUCHSEAL_BENCH_CHURN` says otherwise; and rounds before the first look.
+const CHANGES: usize = 100_000;
+const WARM: usize = 4;
+
+/// # Errors
+/// When the cluster does not do what it should.
+pub fn run(report: &mut Report) -> Outcome {
+    block_on(async {
+        let changes = std::env::var("TOUCHSEAL_BENCH_CHURN").ok().and_then(|text| text.parse().ok());
+        let changes: usize = changes.unwrap_or(CHANGES);
+        let rounds = (changes / (3 * OBJECTS)).max(WARM + 1);
+        let mut stage = Stage::new().await?;
+        stage.start_waiting().await?;
+        stage.lead().await?;
+        let pid = stage.pid()?;
+        let mut resident = Vec::new();
+        for number in 0..rounds {
+            round(&stage).await?;
+            resident.push(process::memory_mib(pid, "VmRSS")?);
+            eprintln!("bench: round {} of {rounds}: {:.1} MiB", number + 1, resident[number]);
+        }
+        let (first, last) = (resident[WARM], resident[rounds - 1]);
+        report.value("changes", (rounds * 3 * OBJECTS) as f64, "");
+        report.value("first", first, "MiB");
+        report.value("last", last, "MiB");
+        report.ratio("last-vs-first", last / first, Budget::AtMost(1.1));
+        report.raw("resident", resident.into());
+        Ok(())
+    })
+}
+
+async fn round(stage: &Stage) -> Result<(), Fault> {
+    stage.fill(0, OBJECTS).await?;
+    stage.wait_until_ready(OBJECTS).await?;
+    let before = stage.secret_writes()?;
+    let changes = (0..OBJECTS).map(|index| stage.fleet.change(index)).collect::<Result<Vec<_>, _>>()?;
+    stage.bare.all(changes, AT_ONCE).await?;
+    stage.wait_for_secret_writes(before + OBJECTS as u64).await?;
+    let delete = |path: String| Ask { verb: "DELETE", path, body: Vec::new() };
+    let paths = (0..OBJECTS).flat_map(|index| {
+        let (namespace, name) = stage.fleet.key(index);
+        // The garbage collector takes its time.
+        [
+            format!("/apis/touchseal.dev/v1alpha1/namespaces/{namespace}/encryptedsecrets/{name}"),
+            format!("/api/v1/namespaces/{namespace}/secrets/{name}"),
+        ]
+    });
+    // One after the other, or the operator would make the Secret again.
+    for half in 0..2 {
+        let asks = paths.clone().skip(half).step_by(2).map(delete).collect();
+        stage.bare.all(asks, AT_ONCE).await?;
+        stage.wait_until_none_is_ready().await?;
+    }
+    Ok(())
+}

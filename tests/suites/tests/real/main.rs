@@ -33,6 +33,8 @@ mod outage;
 mod ownership;
 mod pages;
 mod partition;
+mod pgp;
+mod pgp_holder;
 mod pin;
 mod plugin;
 mod quorum;

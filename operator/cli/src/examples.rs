@@ -73,6 +73,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("render", &["touchseal render shop/app.esec.yaml", "touchseal render shop/app.esec.yaml --show-values"]),
+    (
+        "audit git",
+        &[
+            "touchseal audit git",
+            "touchseal audit git shop chat --repository ../old-settings -o json > audit.json",
+        ],
+    ),
     ("rekey", &["touchseal rekey --dry-run .", "touchseal rekey shop chat"]),
     ("rotation", &["touchseal rotation", "touchseal rotation -n shop --sort age"]),
     ("rotation wait", &["touchseal rotation wait app -n shop"]),
@@ -82,6 +89,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "touchseal incident open ci-leak --exposed-at 3d --description \"token of the CI job\"",
             "touchseal incident open laptop --exposed-at 2026-05-01T14:30:00Z --namespaces shop",
+            "touchseal incident open history --from-audit audit.json",
         ],
     ),
     ("incident status", &["touchseal incident status", "touchseal incident status ci-leak"]),

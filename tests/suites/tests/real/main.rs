@@ -20,6 +20,7 @@ mod garbage;
 mod generations;
 mod gitops;
 mod guides;
+mod history;
 mod incident;
 mod keyring_life;
 mod limited;

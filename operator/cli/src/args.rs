@@ -20,7 +20,7 @@ Exit codes:
   2  the command line makes no sense
   3  refused for safety: forged, changed, unconfirmed, needed, last PIN try
   4  timed out waiting
-  5  lint found something"
+  5  lint or audit found something"
     };
 }
 
@@ -151,6 +151,11 @@ pub enum Command {
     Lint(commands::lint::LintArgs),
     /// Show what Secrets a manifest makes, by its documents and templates, without the values
     Render(commands::render::RenderArgs),
+    /// Find what was public once, before it was encrypted
+    Audit {
+        #[command(subcommand)]
+        command: commands::audit::Command,
+    },
     /// Move a tree's documents to the recipients they should have, with one operation of your YubiKey
     Rekey(commands::rekey::RekeyArgs),
     /// Show how old each Secret key is, when it is due, who holds an older value, and what to do next

@@ -1,5 +1,6 @@
 //! One command a file.
 
+pub mod audit;
 pub mod completion;
 pub mod decrypt;
 pub mod doctor;

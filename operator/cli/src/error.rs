@@ -16,7 +16,7 @@ pub enum Exit {
     Refused = 3,
     /// Timed out waiting.
     TimedOut = 4,
-    /// Lint looked at everything, and found something.
+    /// Lint or an audit found something.
     Found = 5,
 }
 

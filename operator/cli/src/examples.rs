@@ -2,8 +2,20 @@
 
 /// Command lines, by the command they are of, without the program's name: `keyring create`. A comment may follow.
 const EXAMPLES: &[(&str, &[&str])] = &[
-    ("keyring create", &["touchseal keyring create prod --holder alice"]),
-    ("keyring enrol", &["touchseal keyring enrol -f prod.keyring.yaml --holder bob --serial 12345678"]),
+    (
+        "keyring create",
+        &[
+            "touchseal keyring create prod --holder alice",
+            "touchseal keyring create prod --holder alice --pgp 71E50555C45F4897724F4D5B48D9DB018AA333F1",
+        ],
+    ),
+    (
+        "keyring enrol",
+        &[
+            "touchseal keyring enrol -f prod.keyring.yaml --holder bob --serial 12345678",
+            "touchseal keyring enrol -f prod.keyring.yaml --holder bob --pgp 71E50555C45F4897724F4D5B48D9DB018AA333F1",
+        ],
+    ),
     (
         "keyring holders",
         &["touchseal keyring holders -f prod.keyring.yaml", "touchseal keyring holders prod -o json"],
@@ -61,6 +73,13 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     ("render", &["touchseal render shop/app.esec.yaml", "touchseal render shop/app.esec.yaml --show-values"]),
+    (
+        "audit git",
+        &[
+            "touchseal audit git",
+            "touchseal audit git shop chat --repository ../old-settings -o json > audit.json",
+        ],
+    ),
     ("rekey", &["touchseal rekey --dry-run .", "touchseal rekey shop chat"]),
     ("rotation", &["touchseal rotation", "touchseal rotation -n shop --sort age"]),
     ("rotation wait", &["touchseal rotation wait app -n shop"]),
@@ -70,6 +89,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "touchseal incident open ci-leak --exposed-at 3d --description \"token of the CI job\"",
             "touchseal incident open laptop --exposed-at 2026-05-01T14:30:00Z --namespaces shop",
+            "touchseal incident open history --from-audit audit.json",
         ],
     ),
     ("incident status", &["touchseal incident status", "touchseal incident status ci-leak"]),

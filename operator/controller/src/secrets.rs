@@ -58,8 +58,8 @@ struct Known {
     watched: HashMap<String, String>,
     /// Names of the Secrets with a role, by the EncryptedSecret they come from.
     roles: HashMap<Key, BTreeSet<String>>,
-    /// Names under which a Secret is being made right now, and for whom.
-    claims: HashMap<Key, String>,
+    /// Names under which a Secret is being written right now.
+    claims: HashMap<Key, Claimed>,
 }
 
 /// One of them in JSON: a fourth of what it takes as a structure.
@@ -75,15 +75,39 @@ impl Packed {
     }
 }
 
-/// The right to make the Secret of one name; ends when dropped.
+/// A write of ours under way.
+struct Claimed {
+    /// The EncryptedSecret it is for.
+    source: String,
+    /// Latest resourceVersion that the watch has brought meanwhile.
+    seen: Option<String>,
+}
+
+/// The right to write the Secret of one name; ends when dropped.
 pub struct Claim<'a> {
     secrets: &'a Secrets,
-    key: Key,
+    /// None: it has ended.
+    key: Option<Key>,
+}
+
+impl Claim<'_> {
+    /// Takes in the answer to the write and ends. Returns whether the watch has brought a later state meanwhile: somebody
+    /// changed the Secret at once, and nobody was told.
+    pub fn end(mut self, stored: &Secret) -> bool {
+        let compact = self.secrets.compact(stored);
+        let mut known = self.secrets.lock();
+        let seen = self.key.take().and_then(|key| known.claims.remove(&key)?.seen);
+        let overtaken = seen.is_some_and(|seen| newer(&seen, &compact.resource_version));
+        known.wrote(key(stored), compact);
+        overtaken
+    }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.secrets.lock().claims.remove(&self.key);
+        if let Some(key) = self.key.take() {
+            self.secrets.lock().claims.remove(&key);
+        }
     }
 }
 
@@ -116,9 +140,9 @@ impl Secrets {
             .collect()
     }
 
-    /// Before making a Secret for EncryptedSecret `source`: None where another one just made it, or is about to. Two that
-    /// name one target both see nothing there, and as both write under our name the API server would let the second
-    /// overwrite the first.
+    /// Before writing the Secret of EncryptedSecret `source`: None where it is another one's, or about to be. Two that name one
+    /// target both see nothing there. Of a state that the watch brings of it meanwhile nobody is told: it is what is being
+    /// written, or [`Claim::end`] tells.
     pub fn claim(&self, key: &Key, source: &str) -> Option<Claim<'_>> {
         let mut known = self.lock();
         let taken = known.get(key).and_then(|s| s.source).is_some_and(|by| by != source)
@@ -126,8 +150,8 @@ impl Secrets {
         if taken {
             return None;
         }
-        known.claims.insert(key.clone(), source.to_owned());
-        Some(Claim { secrets: self, key: key.clone() })
+        known.claims.insert(key.clone(), Claimed { source: source.to_owned(), seen: None });
+        Some(Claim { secrets: self, key: Some(key.clone()) })
     }
 
     /// Takes in a state the watch brings. Returns whether it is news: later than what is known. The watch lags behind the
@@ -137,18 +161,19 @@ impl Secrets {
         let mut known = self.lock();
         let key = key(secret);
         known.watched_up_to(&key.0, &compact.resource_version);
-        known.take_in(key, compact)
+        let claimed =
+            known.claims.get_mut(&key).filter(|claim| Some(&claim.source) == compact.source.as_ref());
+        let is_ours = claimed.is_some();
+        if let Some(claim) = claimed {
+            claim.seen = Some(compact.resource_version.clone());
+        }
+        known.take_in(key, compact) && !is_ours
     }
 
-    /// Takes in the answer to a write of ours, unless the watch is past it: then it knows better, for instance that the
-    /// Secret is gone again.
+    /// Takes in the answer to a write of ours.
     pub fn wrote(&self, secret: &Secret) {
         let compact = self.compact(secret);
-        let mut known = self.lock();
-        let key = key(secret);
-        if known.watched.get(&key.0).is_none_or(|watched| newer(&compact.resource_version, watched)) {
-            known.take_in(key, compact);
-        }
+        self.lock().wrote(key(secret), compact);
     }
 
     /// Takes in a removal.
@@ -206,6 +231,13 @@ impl Known {
             Some(watched) if newer(version, watched) => version.clone_into(watched),
             Some(_) => {}
             None => drop(self.watched.insert(namespace.to_owned(), version.to_owned())),
+        }
+    }
+
+    /// Unless the watch is past it: then it knows better, for instance that the Secret is gone again.
+    fn wrote(&mut self, key: Key, secret: OurSecret) {
+        if self.watched.get(&key.0).is_none_or(|watched| newer(&secret.resource_version, watched)) {
+            self.take_in(key, secret);
         }
     }
 

@@ -113,6 +113,29 @@ fn only_one_may_make_the_secret_of_a_name() {
     assert!(secrets.claim(&place, "app").is_some());
 }
 
+#[test]
+fn what_the_watch_brings_of_a_write_under_way_is_no_news_and_what_follows_it_is_not_lost() {
+    let secrets = Secrets::new();
+    let place = key(&secret("", &[]));
+    let claim = secrets.claim(&place, "app").unwrap();
+    assert!(!secrets.seen(&secret("5", &[("a", "1")])), "our own, before its answer");
+    assert!(!claim.end(&secret("5", &[("a", "1")])));
+    assert!(!secrets.seen(&secret("5", &[("a", "1")])) && secrets.seen(&secret("6", &[("a", "2")])));
+
+    let claim = secrets.claim(&place, "app").unwrap();
+    for version in ["7", "8"] {
+        assert!(!secrets.seen(&secret(version, &[("a", "3")])));
+    }
+    assert!(claim.end(&secret("7", &[("a", "3")])), "8 is somebody else's");
+    // One that changed hands is news for both.
+    let claim = secrets.claim(&place, "app").unwrap();
+    let mut taken = secret("9", &[]);
+    taken.metadata.annotations.as_mut().unwrap().insert(SOURCE_ANNOTATION.to_owned(), "other".to_owned());
+    assert!(secrets.seen(&taken));
+    drop(claim);
+    assert!(secrets.lock().claims.is_empty());
+}
+
 /// A Secret of `app` that bears a role.
 fn with_role(name: &str, version: &str) -> Secret {
     let mut secret = secret(version, &[("a", "1")]);

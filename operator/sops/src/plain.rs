@@ -66,6 +66,10 @@ impl Plain {
         self.finder().lookup(path)
     }
 
+    pub(crate) fn branches(&self) -> &[Map] {
+        &self.branches
+    }
+
     /// The whole plaintext file, as `sops -d` prints it. `None` if the tree does not fit the format, which no document
     /// made by sops comes to.
     pub fn emit(&self) -> Option<Zeroizing<Vec<u8>>> {
@@ -117,6 +121,10 @@ impl fmt::Debug for Finder<'_> {
 pub struct Node<'a>(&'a Value);
 
 impl<'a> Node<'a> {
+    pub(crate) const fn new(value: &'a Value) -> Node<'a> {
+        Node(value)
+    }
+
     /// The value's bytes as a Secret should hold them: a string's own, numbers in plain decimal, `true` or `false`, times in
     /// RFC 3339. `None` for null, maps and lists.
     pub fn bytes(self) -> Option<&'a [u8]> {

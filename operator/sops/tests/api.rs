@@ -44,6 +44,32 @@ fn values_are_found_as_a_secret_should_hold_them() {
 }
 
 #[test]
+fn what_was_encrypted_is_told_from_what_anybody_can_read() {
+    let key = Key::generate();
+    let of = |text: &str, format, arguments: &[&str]| {
+        let sealed = encrypt(text.as_bytes(), format, &[&["--age", &key.recipient], arguments].concat());
+        let document = Document::parse(&sealed, format).expect("parse");
+        let plain = document.decrypt(&[&key.identity]).expect("decrypt");
+        let shown = |one: touchseal_sops::Sealed<'_>| {
+            let value = String::from_utf8(one.node.bytes().expect("a value").to_vec()).expect("text");
+            format!("{} {:?} {value}", one.document, one.path)
+        };
+        document.sealed(&plain).into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let text = "# c\nuser: x\ndata:\n    list:\n        # d\n        - one\n        # e\n        - two: 2\n    none: null\n    empty: \"\"\n";
+    assert_eq!(
+        of(text, Format::Yaml, &["--encrypted-regex", "^data$"]),
+        [
+            "0 [Key(\"data\"), Key(\"list\"), Index(0)] one",
+            "0 [Key(\"data\"), Key(\"list\"), Index(1), Key(\"two\")] 2"
+        ]
+    );
+    assert_eq!(of("a: x\n---\nb: y\n", Format::Yaml, &[]), ["0 [Key(\"a\")] x", "1 [Key(\"b\")] y"]);
+    assert_eq!(of("A=x\n#c\nB=y\n", Format::Dotenv, &[]), ["0 [Key(\"A\")] x", "0 [Key(\"B\")] y"]);
+    assert_eq!(of("whole\nfile\n", Format::Binary, &[]), ["0 [Key(\"data\")] whole\nfile\n"]);
+}
+
+#[test]
 fn a_repeated_ini_section_is_ambiguous() {
     let key = Key::generate();
     let sealed = encrypt(b"[p]\na = 1\n[p]\na = 2\n[q]\na = 3\n", Format::Ini, &["--age", &key.recipient]);

@@ -2,17 +2,16 @@
 //! the same tree from the page cache, in turns; compared is processor time, of all threads.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::path::Path;
+use std::process::Command;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::json;
 use touchseal_rig::scratch::Scratch;
 
 use crate::Outcome;
 use crate::contest::median;
 use crate::report::{Budget, Report};
+use crate::run::{self, Run, measure};
 
 const FILES: usize = 5_000;
 const ROUNDS: usize = 15;
@@ -21,15 +20,8 @@ const BUDGET: f64 = 3.0;
 /// What somebody would look for by hand.
 const PATTERN: &str = "kind: Secret|ENC\\[AES256_GCM|secretGenerator|password";
 
-/// One run of a program: seconds of the processors and of the clock.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    cpu: f64,
-    wall: f64,
-}
-
 pub fn run(report: &mut Report) -> Outcome {
-    let program = program()?;
+    let program = run::touchseal()?;
     let scratch = Scratch::new("bench-lint")?;
     let bytes = tree(scratch.path())?;
     let lint = || {
@@ -58,22 +50,10 @@ pub fn run(report: &mut Report) -> Outcome {
     report.ratio("vs-grep", ratio(|run| run.cpu), Budget::AtMost(BUDGET));
     report.value("wall-vs-grep", ratio(|run| run.wall), "times");
     report.value("wall", median(ours.iter().map(|run| run.wall)) * 1e3, "ms");
-    let numbers = |runs: &[Run]| json!({ "cpu_s": runs.iter().map(|run| run.cpu).collect::<Vec<_>>(), "wall_s": runs.iter().map(|run| run.wall).collect::<Vec<_>>() });
     report.raw("tree", json!({ "files": FILES, "bytes": bytes }));
-    report.raw("lint", numbers(&ours));
-    report.raw("grep", numbers(&theirs));
+    report.raw("lint", run::numbers(&ours));
+    report.raw("grep", run::numbers(&theirs));
     Ok(())
-}
-
-/// The command line, built as it is shipped.
-fn program() -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let build = cargo.args(["build", "--release", "--package", "touchseal-cli"]).current_dir(&root);
-    if !build.stdout(Stdio::null()).status()?.success() {
-        return Err("the command line cannot be built".into());
-    }
-    Ok(crate::report::folder()?.join("../release/touchseal"))
 }
 
 /// Manifests, settings and sources as a repository of a few teams has them; a document in twenty files, a plain Secret in a
@@ -127,26 +107,4 @@ fn source(number: usize) -> String {
     (0..120)
         .map(|line| format!("    let value_{line} = compute({number}, \"{line}\").unwrap_or_default();\n"))
         .collect()
-}
-
-fn measure(
-    command: &mut Command,
-    code: Option<i32>,
-    check: impl FnOnce(&[u8]) -> Outcome,
-) -> Result<Run, Box<dyn std::error::Error>> {
-    let (started, before) = (Instant::now(), cpu()?);
-    let output = command.stdin(Stdio::null()).output()?;
-    let run = Run { wall: started.elapsed().as_secs_f64(), cpu: cpu()? - before };
-    if output.status.code() != code {
-        return Err(format!("{command:?} ended with {}", output.status).into());
-    }
-    check(&output.stdout)?;
-    Ok(run)
-}
-
-/// Seconds that ended children have used.
-fn cpu() -> Result<f64, Box<dyn std::error::Error>> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }

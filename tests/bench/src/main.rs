@@ -1,9 +1,11 @@
 //! `make bench`: measures and prints one line a figure, and fails when a budget is over. `touchseal-bench` runs every
 //! benchmark, `touchseal-bench NAME...` those. A benchmark is one module with one function in [`BENCHES`].
 
+mod audit;
 mod contest;
 mod lint;
 mod report;
+mod run;
 mod scale;
 mod sops;
 mod worker;
@@ -20,9 +22,10 @@ struct Bench {
     run: fn(&mut Report) -> Outcome,
 }
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench { name: "sops", run: sops::run },
     Bench { name: "lint", run: lint::run },
+    Bench { name: "audit", run: audit::run },
     Bench { name: "verbs", run: scale::verbs::run },
     Bench { name: "cold", run: scale::cold::run },
     Bench { name: "steady", run: scale::steady::run },

@@ -3,6 +3,7 @@
 mod accept;
 mod advice;
 mod close;
+mod from_audit;
 mod open;
 mod report;
 mod scope;

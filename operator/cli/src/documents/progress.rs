@@ -28,14 +28,19 @@ impl Progress {
 
     /// The next file begins.
     pub fn file(&mut self, path: &Path) {
-        self.done += 1;
+        self.count(self.done + 1, &path.display().to_string());
+    }
+
+    /// So many are done; `name` is the next, or what they are.
+    pub fn count(&mut self, done: usize, name: &str) {
+        self.done = done;
         let now = Instant::now();
         if self.next.is_none_or(|next| now < next) {
             return;
         }
         self.next = Some(now + EVERY);
         self.shown = true;
-        let name: String = path.display().to_string().chars().filter(|c| !c.is_control()).collect();
+        let name: String = name.chars().filter(|c| !c.is_control()).collect();
         let cut = name.chars().count().saturating_sub(WIDTH);
         let name: String = name.chars().skip(cut).collect();
         self.say(&format!("\r\u{1b}[K{}/{} {name}", self.done, self.total));

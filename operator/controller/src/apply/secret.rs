@@ -56,8 +56,17 @@ pub async fn write(
         }
     };
     let stored = stored.map_err(|e| failed(&what, e))?;
-    context.secrets.wrote(&stored);
     context.metrics.secret_writes.inc();
+    let overtaken = match claim {
+        Some(claim) => claim.end(&stored),
+        None => {
+            context.secrets.wrote(&stored);
+            false
+        }
+    };
+    if overtaken {
+        return Err(ApplyError::Changed { what });
+    }
     Ok(secrets::written_at(&stored.metadata))
 }
 

@@ -229,13 +229,89 @@ fn text(entries: &mut Entries) -> Result<String, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use kube::client::Body;
+    use kube::core::Status;
+
     use super::*;
+    use crate::ledger::Ledger;
+
+    const ENTRY: &str = r#"{"generation":9,"since":1763838000,"key":{"keyring":"0123456789abcdef0123456789abcdef","generation":1},
+        "keys":{"password":{"d":"AbCdEfGhIjKlMnOpQrStUv","s":1763838000}},"source":"abc","history":[]}"#;
+
+    type Writes = Arc<Mutex<Vec<usize>>>;
+
+    /// A ledger whose API server notes how many entries each write had.
+    fn ledger() -> (Ledger, Writes) {
+        let writes = Writes::default();
+        let note = Arc::clone(&writes);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let note = Arc::clone(&note);
+            async move {
+                if request.method() == http::Method::GET {
+                    let missing =
+                        serde_json::to_vec(&Status::failure("none", "NotFound").with_code(404)).unwrap();
+                    return Ok::<_, Infallible>(
+                        http::Response::builder().status(404).body(Body::from(missing)).unwrap(),
+                    );
+                }
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let mut map: ConfigMap = serde_json::from_slice(&body).unwrap();
+                let entries: Entries = serde_json::from_str(&map.data.as_ref().unwrap()[ENTRIES]).unwrap();
+                let mut writes = note.lock().unwrap();
+                writes.push(entries.len());
+                map.metadata.resource_version = Some(writes.len().to_string());
+                Ok(http::Response::new(Body::from(serde_json::to_vec(&map).unwrap())))
+            }
+        });
+        (Ledger::new(&kube::Client::new(service, "default"), "system"), writes)
+    }
+
+    fn entry() -> LedgerEntry {
+        serde_json::from_str(ENTRY).unwrap()
+    }
+
+    /// Names whose entries lie in one ConfigMap.
+    fn names(count: usize) -> Vec<String> {
+        let all = (0..).map(|number| format!("app-{number}"));
+        all.filter(|name| crate::ledger::number(name) == 0).take(count).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_coming_goes_out_in_one_write_and_what_is_alone_waits_for_nobody() {
+        let (ledger, writes) = ledger();
+        let names = names(5);
+        let mut turns: Vec<_> = names.iter().map(|name| Some(ledger.turn("apps", name))).collect();
+        let commit = |at: usize, turn| ledger.commit("apps", &names[at], None, entry(), turn);
+        let began = Instant::now();
+        let (first, second, third) = (turns[0].take(), turns[1].take(), turns[2].take());
+        let late = async {
+            tokio::time::sleep(LINGER / 2).await;
+            // Two of them come to no commit.
+            drop((turns[3].take(), turns[4].take()));
+            commit(2, third).await
+        };
+        let (one, two, three) = tokio::join!(commit(0, first), commit(1, second), late);
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(*writes.lock().unwrap(), [3]);
+        assert_eq!(began.elapsed(), LINGER / 2);
+
+        let turn = ledger.turn("apps", &names[3]);
+        commit(3, Some(turn)).await.unwrap();
+        assert_eq!(*writes.lock().unwrap(), [3, 4]);
+        assert_eq!(began.elapsed(), LINGER / 2, "nobody else was coming");
+
+        // Who does not come is not waited for long.
+        let (mine, _somebodys) = (ledger.turn("apps", &names[4]), ledger.turn("apps", &names[0]));
+        commit(4, Some(mine)).await.unwrap();
+        assert_eq!(began.elapsed(), LINGER / 2 + LINGER);
+    }
 
     #[test]
     fn entries_that_have_no_room_forget_their_oldest_history() {
-        let stored = r#"{"generation":9,"since":1763838000,"key":{"keyring":"0123456789abcdef0123456789abcdef","generation":1},
-            "keys":{"password":{"d":"AbCdEfGhIjKlMnOpQrStUv","s":1763838000}},"source":"abc","history":[]}"#;
-        let mut entry: LedgerEntry = serde_json::from_str(stored).unwrap();
+        let mut entry = entry();
         let newest = entry.history().remove(0);
         entry.history =
             (0..10).map(|n| touchseal_plan::generation::Past { number: 9 - n, ..newest.clone() }).collect();

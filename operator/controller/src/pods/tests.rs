@@ -26,7 +26,8 @@ impl Server {
         let server = self.clone();
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let (server, path) = (server.clone(), request.uri().path().to_owned());
-            let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let asks = |what| request.uri().query().is_some_and(|query| query.contains(what));
+            let (watches, streams) = (asks("watch=true"), asks("sendInitialEvents=true"));
             server.asked.lock().unwrap().push(path.clone());
             async move {
                 if !server.allowed.lock().unwrap().contains(&path.as_str()) {
@@ -37,6 +38,11 @@ impl Server {
                 let fault = *server.fault.lock().unwrap();
                 if let Some(code) = fault {
                     return Ok(broken(code, watches));
+                }
+                if streams {
+                    let refusal = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                        "reason": "Invalid", "message": "no streaming", "code": 422 });
+                    return Ok(answer(422, &refusal));
                 }
                 if watches {
                     let changes = std::mem::take(&mut *server.changes.lock().unwrap());

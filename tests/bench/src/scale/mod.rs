@@ -5,7 +5,7 @@ pub mod churn;
 pub mod cold;
 mod fleet;
 mod follow;
-mod process;
+pub mod process;
 mod stage;
 pub mod steady;
 pub mod verbs;

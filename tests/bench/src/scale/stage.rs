@@ -15,8 +15,7 @@ use super::fleet::Fleet;
 pub const KEYRING: &str = "bench";
 /// Requests at a time, where nobody looks at the clock.
 const AT_ONCE: usize = 32;
-const POLL: Duration = Duration::from_millis(50);
-/// Between looks at how many Secrets there are, which cost the API server something.
+/// Between two looks, which cost whoever is looked at something: of the operator's metrics as much as tens of objects.
 const GLANCE: Duration = Duration::from_millis(150);
 /// Of the series of `touchseal_encrypted_secrets`.
 const READY: &str = "state=\"Materialised\"";
@@ -186,7 +185,7 @@ impl Stage {
             if now > deadline {
                 return Err(format!("{metric} is {sum} after {PATIENCE:?}:\n{page}").into());
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(GLANCE).await;
         }
     }
 

@@ -1,18 +1,21 @@
 //! `touchseal incident open`: names the moment and what it is about.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use touchseal_crds::incident::IncidentSelector;
 use touchseal_crds::{Incident, IncidentSpec, duration};
 
+use super::from_audit::Audit;
 use super::{IncidentError, subject};
 use crate::args::Global;
 use crate::cluster::Cluster;
 use crate::commands::keyring::is_object_name;
-use crate::error::Failure;
+use crate::error::{Failure, one_line};
 use crate::output::{self, Format};
+use crate::terminal;
 
 #[derive(clap::Args, Debug)]
 pub struct OpenArgs {
@@ -20,8 +23,12 @@ pub struct OpenArgs {
     #[arg(value_name = "NAME")]
     name: String,
     /// The moment of the exposure: 2026-05-01T14:30:00Z, or how long ago, such as 3d or 2h30m; when in doubt, a later one
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    exposed_at: Timestamp,
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "from_audit")]
+    exposed_at: Option<Timestamp>,
+    /// What touchseal audit git -o json found: the keys it names, of the moment it looked. Where Secrets do not share their
+    /// keys it takes several incidents: NAME-1, NAME-2 and so on
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["exposed_at", "namespaces", "selector", "secrets", "keys"])]
+    from_audit: Option<PathBuf>,
     /// What happened, for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -42,18 +49,53 @@ pub struct OpenArgs {
 /// Runs it.
 pub fn run(args: &OpenArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[Format::Json, Format::Yaml, Format::Name, Format::Wide])?;
-    let incident = incident(args, global.namespace.as_deref(), Timestamp::now())?;
-    let stored = Cluster::connect(global)?.open_incident(&incident).map_err(|error| {
-        if error.is_conflict() {
-            return Failure::from(IncidentError::Exists(args.name.clone()));
-        }
-        error.into()
-    })?;
-    match global.output {
-        Format::Table | Format::Wide => output::print(&told(&args.name, &stored.spec)),
-        Format::Name => output::print(&format!("incident.touchseal.dev/{}\n", args.name)),
-        format => output::print(&output::machine(format, &stored)?),
+    let incidents = incidents(args, global.namespace.as_deref(), Timestamp::now())?;
+    let cluster = Cluster::connect(global)?;
+    let mut stored = Vec::new();
+    for incident in &incidents {
+        stored.push(cluster.open_incident(incident).map_err(|error| match error.is_conflict() {
+            true => Failure::from(IncidentError::Exists(name_of(incident))),
+            false => error.into(),
+        })?);
     }
+    match (global.output, stored.as_slice()) {
+        (Format::Table | Format::Wide, all) => {
+            let told: String = all.iter().map(|one| told(&name_of(one), &one.spec)).collect();
+            output::print(&told)
+        }
+        (Format::Name, all) => {
+            let names = all.iter().map(|one| format!("incident.touchseal.dev/{}\n", name_of(one)));
+            output::print(&names.collect::<String>())
+        }
+        (format, [one]) => output::print(&output::machine(format, one)?),
+        (format, all) => output::print(&output::machine(format, &all)?),
+    }
+}
+
+fn name_of(incident: &Incident) -> String {
+    incident.metadata.name.clone().unwrap_or_default()
+}
+
+/// One, or what an audit found.
+fn incidents(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result<Vec<Incident>, Failure> {
+    let Some(file) = &args.from_audit else { return Ok(vec![incident(args, namespace, now)?]) };
+    check_name(&args.name)?;
+    let audit = Audit::read(file)?;
+    let mut selectors = audit.selectors(file)?;
+    selectors.retain(|one| namespace.is_none_or(|only| one.namespaces.iter().any(|of| of == only)));
+    let left_out = audit.left_out();
+    if let Some(first) = left_out.first() {
+        terminal::say(&one_line(&format!(
+            "note: {} keys, such as {first}, are of files on their own: no incident follows them",
+            left_out.len()
+        )));
+    }
+    let several = selectors.len() > 1;
+    let named = (1..).zip(selectors).map(|(number, selector)| {
+        let name = if several { format!("{}-{number}", args.name) } else { args.name.clone() };
+        made(&name, audit.audited_at, selector, args)
+    });
+    Ok(named.collect())
 }
 
 fn told(name: &str, spec: &IncidentSpec) -> String {
@@ -69,15 +111,11 @@ fn told(name: &str, spec: &IncidentSpec) -> String {
 }
 
 fn incident(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result<Incident, Failure> {
-    if !is_object_name(&args.name) {
+    check_name(&args.name)?;
+    let exposed_at = args.exposed_at.unwrap_or(now);
+    if exposed_at > now {
         return Err(Failure::usage(
-            format!("{:?} cannot be the name of an incident", args.name),
-            "use lower-case letters, digits, - and .; begin and end with a letter or digit",
-        ));
-    }
-    if args.exposed_at > now {
-        return Err(Failure::usage(
-            format!("--exposed-at {} is in the future", args.exposed_at),
+            format!("--exposed-at {exposed_at} is in the future"),
             "give the moment of the exposure, or how long ago it was; mind the time zone (Z is UTC)",
         ));
     }
@@ -88,14 +126,28 @@ fn incident(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result<
         names: args.secrets.clone(),
         keys: args.keys.clone(),
     };
+    Ok(made(&args.name, exposed_at, selector, args))
+}
+
+fn made(name: &str, exposed_at: Timestamp, selector: IncidentSelector, args: &OpenArgs) -> Incident {
     let spec = IncidentSpec {
-        exposed_at: Time(args.exposed_at),
+        exposed_at: Time(exposed_at),
         selector: (selector != IncidentSelector::default()).then_some(selector),
         description: args.description.clone(),
         accepted: Vec::new(),
         closed: None,
     };
-    Ok(Incident::new(&args.name, spec))
+    Incident::new(name, spec)
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    if is_object_name(name) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("{name:?} cannot be the name of an incident"),
+        "use lower-case letters, digits, - and .; begin and end with a letter or digit",
+    ))
 }
 
 /// A moment, or a span that counts back from now.
@@ -189,7 +241,7 @@ mod tests {
     #[test]
     fn a_moment_is_absolute_or_back_from_now_and_never_in_the_future() {
         let before = Timestamp::now().as_second() - 86_400;
-        let ago = parse(&["leak", "--exposed-at", "1d"]).unwrap().exposed_at.as_second();
+        let ago = parse(&["leak", "--exposed-at", "1d"]).unwrap().exposed_at.unwrap().as_second();
         assert!((before..=before + 60).contains(&ago));
         for bad in ["yesterday", "2026-05-01", "2026-05-01T14:30:00", "-1d"] {
             assert!(parse(&["leak", &format!("--exposed-at={bad}")]).is_err(), "{bad}");

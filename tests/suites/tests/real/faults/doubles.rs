@@ -26,7 +26,7 @@ fn installed_twice_two_leaders_serve_the_right_secrets_and_give_no_number_twice(
         ordeal.storm.strokes(3);
         ordeal.storm.change_all();
         println!("right {:.1?} after the changes", ordeal.settle());
-        // Statuses they write against each other, each by its own ledger; of Secrets they leave off.
+        // Statuses they go on writing against each other for a while, each by its own ledger; of Secrets they leave off.
         let mut before = ordeal.world.versions("secrets");
         eventually(DEADLINE, "Secrets that nobody writes any more", || {
             std::thread::sleep(AT_REST);
@@ -35,6 +35,19 @@ fn installed_twice_two_leaders_serve_the_right_secrets_and_give_no_number_twice(
         })
         .unwrap();
     }
+    let mut before = ordeal.world.versions("encryptedsecrets");
+    eventually(DEADLINE, "statuses that each leaves to the other for longer and longer", || {
+        std::thread::sleep(AT_REST);
+        let now = ordeal.world.versions("encryptedsecrets");
+        let before = std::mem::replace(&mut before, now.clone());
+        let written = now.iter().filter(|(object, version)| before.get(*object) != Some(version)).count();
+        if written * 4 <= now.len() {
+            Ok(())
+        } else {
+            Err(format!("{written} of {} in {AT_REST:?}", now.len()))
+        }
+    })
+    .unwrap();
     let wrote = |operator: &Operator| ordeal.world.shared_writes_of(&operator.pod.name);
     let writes = other.metric("touchseal_secret_writes_total");
     println!(

@@ -1,0 +1,154 @@
+//! What `touchseal audit git -o json` found, as incidents: exactly the keys it names. A selector names Secrets and keys, and means
+//! each of these keys in each of these Secrets; so there is one incident for all Secrets of a namespace that share their keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use touchseal_crds::incident::IncidentSelector;
+
+use crate::error::{Explain, Failure};
+use crate::files::{self, FileError};
+
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What is read of a report; it may hold more.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// What was in use and public at that moment is exposed, since whenever it is public.
+    pub audited_at: Timestamp,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    key: String,
+    namespace: Option<String>,
+    encrypted_secret: Option<String>,
+    secret_key: Option<String>,
+}
+
+/// Why an audit's report gives no incident.
+#[derive(Debug, thiserror::Error)]
+pub enum FromAuditError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("read {}: it is no report of an audit", .0.display())]
+    NotAReport(PathBuf, #[source] serde_json::Error),
+    #[error("{}: nothing was found that an EncryptedSecret serves", .0.display())]
+    Nothing(PathBuf),
+}
+
+impl Explain for FromAuditError {
+    fn hint(&self) -> String {
+        match self {
+            Self::File(problem) => problem.hint(),
+            Self::NotAReport(..) => "write one: touchseal audit git -o json > FILE".to_owned(),
+            Self::Nothing(_) => {
+                "incidents follow EncryptedSecrets: audit their manifests, or name what is exposed with --secret and --key"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl Audit {
+    /// Reads a report.
+    pub fn read(path: &Path) -> Result<Audit, Failure> {
+        let text = files::read(path, MAX_BYTES).map_err(FromAuditError::File)?;
+        Ok(serde_json::from_slice(&text)
+            .map_err(|error| FromAuditError::NotAReport(path.to_owned(), error))?)
+    }
+
+    /// What each incident is about, in the order of namespaces and names.
+    ///
+    /// # Errors
+    /// It would be about nothing.
+    pub fn selectors(&self, path: &Path) -> Result<Vec<IncidentSelector>, FromAuditError> {
+        let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for finding in &self.findings {
+            if let (Some(namespace), Some(name), Some(key)) = finding.served() {
+                keys.entry((namespace, name)).or_default().insert(key);
+            }
+        }
+        let mut alike: BTreeMap<(&str, &BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
+        for ((namespace, name), keys) in &keys {
+            alike.entry((namespace, keys)).or_default().push(name);
+        }
+        if alike.is_empty() {
+            return Err(FromAuditError::Nothing(path.to_owned()));
+        }
+        let owned = |words: &mut dyn Iterator<Item = &&str>| words.map(|word| (*word).to_owned()).collect();
+        let selectors = alike.into_iter().map(|((namespace, keys), names)| IncidentSelector {
+            namespaces: vec![namespace.to_owned()],
+            names: owned(&mut names.iter()),
+            keys: owned(&mut keys.iter()),
+            ..IncidentSelector::default()
+        });
+        Ok(selectors.collect())
+    }
+
+    /// Keys that no EncryptedSecret is known to serve: values of files on their own.
+    pub fn left_out(&self) -> Vec<&str> {
+        let others = self.findings.iter().filter(|one| !matches!(one.served(), (Some(_), Some(_), Some(_))));
+        others.map(|one| one.key.as_str()).collect()
+    }
+}
+
+impl Finding {
+    fn served(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
+        (self.namespace.as_deref(), self.encrypted_secret.as_deref(), self.secret_key.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn audit(findings: &[(&str, &str, &str)]) -> Audit {
+        let findings: Vec<serde_json::Value> = findings
+            .iter()
+            .map(|(namespace, name, key)| {
+                serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": name, "secretKey": key, "whole": true })
+            })
+            .chain([serde_json::json!({ "key": "shop/app.yaml:password", "file": "shop/app.yaml" })])
+            .collect();
+        let report =
+            serde_json::json!({ "auditedAt": "2026-05-01T00:00:00Z", "findings": findings, "objects": 3 });
+        serde_json::from_value(report).unwrap()
+    }
+
+    #[test]
+    fn incidents_are_about_the_keys_that_were_found_and_no_others() {
+        let found = [
+            ("shop", "app", "password"),
+            ("shop", "app", "token"),
+            ("shop", "db", "password"),
+            ("shop", "mail", "password"),
+            ("chat", "app", "token"),
+            ("chat", "app", "token"),
+        ];
+        let audit = audit(&found);
+        let selectors = audit.selectors(Path::new("f")).unwrap();
+        let mut meant = BTreeSet::new();
+        for one in &selectors {
+            for name in &one.names {
+                meant.extend(
+                    one.keys.iter().map(|key| (one.namespaces[0].clone(), name.clone(), key.clone())),
+                );
+            }
+        }
+        let owned = |(a, b, c): &(&str, &str, &str)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned());
+        assert_eq!(meant, found.iter().map(owned).collect());
+        assert_eq!(selectors.len(), 3);
+        assert_eq!(audit.left_out(), ["shop/app.yaml:password"]);
+    }
+
+    #[test]
+    fn nothing_found_is_no_incident() {
+        assert!(audit(&[]).selectors(Path::new("f")).unwrap_err().to_string().contains("nothing was found"));
+    }
+}

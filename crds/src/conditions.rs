@@ -77,6 +77,8 @@ words! {
         UnsupportedDocument,
         /// The documents cannot be mapped to Secret keys as asked.
         InvalidMapping,
+        /// `target.template` cannot compose the Secret's keys of what the documents give.
+        TemplateFailed,
         /// A referenced ConfigMap or key does not exist.
         SourceNotFound,
         /// The target asks for something refused.

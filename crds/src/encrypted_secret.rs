@@ -175,6 +175,36 @@ pub struct Target {
     /// Annotations to put on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Secret keys that are composed of what the documents give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+}
+
+/// Secret keys composed of the values that the documents give: Jinja, of which docs/templates.md says what there is.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(validation = Rule::new("self.data.all(key, size(key) > 0 && size(key) <= 253)")
+    .message("target.template.data: a Secret key has 1 to 253 characters"))]
+#[x_kube(validation = Rule::new("self.data.map(key, size(self.data[key])).sum() <= 262144")
+    .message("target.template.data: the templates of one Secret have at most 262144 characters in all"))]
+pub struct Template {
+    /// Whether the documents' own keys are in the Secret, too. Replace (the default) or Merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_policy: Option<MergePolicy>,
+    /// A template for each Secret key: `postgres://{{ user | urlencode }}:{{ password | urlencode }}@db/shop`.
+    #[schemars(schema_with = "crate::schema::templates")]
+    pub data: BTreeMap<String, String>,
+}
+
+/// What becomes of the documents' own keys where there is a template; default Replace.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergePolicy {
+    /// The Secret holds the composed keys alone.
+    #[default]
+    Replace,
+    /// The Secret holds the documents' keys, too; of one name the composed one.
+    Merge,
 }
 
 /// What becomes of the Secret when its EncryptedSecret is deleted; default Delete.

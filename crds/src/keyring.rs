@@ -3,6 +3,10 @@
 //! No field of the spec has a default in the schema: the signature covers the spec as its author wrote it, and a value
 //! filled in by the API server would break it.
 
+mod holder;
+
+pub use holder::{Holder, HolderKind, PgpKey, PinPolicy, TouchPolicy};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube_core::DynamicObject;
 use kube_derive::CustomResource;
@@ -129,60 +133,6 @@ pub enum EmergencyEnrolment {
     Allow,
     /// Never: when all YubiKeys are lost and the last replica seals, what the keyring opens is lost.
     Deny,
-}
-
-/// A YubiKey that can open the keyring.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Holder {
-    /// Whose key it is, for people.
-    #[schemars(length(min = 1, max = 63))]
-    pub name: String,
-    /// Kind of key.
-    pub kind: HolderKind,
-    /// Serial number of the YubiKey.
-    pub serial: u32,
-    /// PIV slot, two hexadecimal digits: 82..95.
-    #[schemars(regex(pattern = "^(8[2-9a-f]|9[0-5])$"))]
-    pub slot: String,
-    /// `age1yubikey1...`: the P-256 public key of the slot.
-    #[schemars(length(max = 128))]
-    pub recipient: String,
-    /// PIN policy of the slot, as enrolled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin_policy: Option<PinPolicy>,
-    /// Touch policy of the slot, as enrolled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub touch_policy: Option<TouchPolicy>,
-}
-
-/// Kind of key a holder has.
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HolderKind {
-    /// P-256 key in a retired PIV slot.
-    Piv,
-}
-
-/// When the card wants the PIN (SP 800-73 extension of the YubiKey).
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PinPolicy {
-    /// Never.
-    Never,
-    /// Once a card session.
-    Once,
-    /// Before every operation.
-    Always,
-}
-
-/// When the card wants to be touched.
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TouchPolicy {
-    /// Never.
-    Never,
-    /// Before every operation.
-    Always,
-    /// Unless touched within the last 15 seconds.
-    Cached,
 }
 
 /// A numbered master key.

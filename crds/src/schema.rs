@@ -18,6 +18,16 @@ pub fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
+/// `target.template.data`: Secret keys and templates, so few and so short that the API server can check them by rules.
+pub fn templates(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 65536 },
+    })
+}
+
 /// What a status is before anybody wrote one: an object that was just made is not taken for one that is fine, by whoever
 /// goes by `observedGeneration` (kstatus: Flux, and `kubectl wait` by generation).
 pub fn unobserved(schema: &mut Schema) {

@@ -149,6 +149,8 @@ pub enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Find what is exposed or would not open in a tree, without a key and without a cluster
     Lint(commands::lint::LintArgs),
+    /// Show what Secrets a manifest makes, by its documents and templates, without the values
+    Render(commands::render::RenderArgs),
     /// Find what was public once, before it was encrypted
     Audit {
         #[command(subcommand)]

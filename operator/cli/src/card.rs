@@ -1,8 +1,9 @@
 //! The YubiKey as the commands use it: which one, its PIN, and opening a keyring with exactly one operation each.
 
+mod pgp;
 mod quorum;
 
-use touchseal_crds::keyring::{Holder, PinPolicy as PinWord, TouchPolicy as TouchWord};
+use touchseal_crds::keyring::{Holder, HolderKind, PinPolicy as PinWord, TouchPolicy as TouchWord};
 use touchseal_keyring::{
     MasterKey, OpenError, OpenKeyring, PivPublicKey, Share, ShareError, UnwrapError, VerifiedManifest, holder,
 };
@@ -55,8 +56,8 @@ pub enum OpenFailure {
     /// The slot holds a key that is not the holder's.
     #[error("slot {slot} of YubiKey {serial} holds another key than the one enrolled as {holder}")]
     OtherKey { slot: String, serial: u32, holder: String },
-    /// The manifest's entry is not one of a PIV slot.
-    #[error("holder {0} has no PIV slot")]
+    /// The manifest's entry is not one of its kind.
+    #[error("holder {0} has no PIV slot, and no PGP key")]
     NoSlot(String),
     /// The wrapped master did not open.
     #[error("open keyring {0}: {1}")]
@@ -90,15 +91,44 @@ pub fn present() -> Result<Vec<CardInfo>, TokenError> {
     }
 }
 
+/// A holder's YubiKey, ready for its one operation.
+pub enum Token {
+    /// Its PIV applet.
+    Card(Card),
+    /// Its OpenPGP applet, by the person's GnuPG.
+    Gpg,
+}
+
+impl Token {
+    /// That of this holder.
+    pub fn of(holder: &Holder) -> Result<Self, TokenError> {
+        match holder.kind {
+            HolderKind::Piv => Card::open(Which::Serial(holder.serial)).map(Self::Card),
+            HolderKind::Pgp => Ok(Self::Gpg),
+        }
+    }
+}
+
 /// Chooses and opens the YubiKey of a holder of the keyring.
 pub fn open_holder<'a>(
     name: &str,
     manifest: &'a VerifiedManifest,
     wanted: Option<u32>,
-) -> Result<(Card, &'a Holder), Failure> {
-    let serials: Vec<u32> = present()?.iter().map(|card| card.serial).collect();
-    let holder = ceremony::choose_holder(name, &manifest.spec().holders, &serials, wanted)?;
-    Ok((Card::open(Which::Serial(holder.serial))?, holder))
+) -> Result<(Token, &'a Holder), Failure> {
+    let holder = choose(name, &manifest.spec().holders, wanted)?;
+    Ok((Token::of(holder)?, holder))
+}
+
+/// Of the YubiKeys that are plugged in, else of those whose PGP key GnuPG knows: which is plugged in is for GnuPG to find out.
+pub fn choose<'a>(name: &str, holders: &'a [Holder], wanted: Option<u32>) -> Result<&'a Holder, Failure> {
+    let there = present().map_err(Failure::from).and_then(|cards| {
+        let serials: Vec<u32> = cards.iter().map(|card| card.serial).collect();
+        Ok(ceremony::choose_holder(name, holders, &serials, wanted)?)
+    });
+    there.or_else(|failure| match pgp::known(holders).as_slice() {
+        [] => Err(failure),
+        known => ceremony::choose_holder(name, holders, known, wanted).map_err(|_| failure),
+    })
 }
 
 /// Opens the keyring at this laptop: by one holder, or by as many as it takes, one YubiKey after the other.
@@ -111,20 +141,20 @@ pub fn unlock(
     if let Some(needed) = manifest.quorum() {
         return quorum::open(name, manifest, needed, wanted, pin);
     }
-    let (mut card, holder) = open_holder(name, manifest, wanted)?;
+    let (mut token, holder) = open_holder(name, manifest, wanted)?;
     terminal::say(&format!("opening keyring {name} with YubiKey {} of {}", holder.serial, holder.name));
-    open_keyring(name, manifest, &mut card, holder, pin)
+    open_keyring(name, manifest, &mut token, holder, pin)
 }
 
 /// Opens the share of `holder`, of a keyring with a quorum, with ONE private-key operation.
 pub fn open_share(
     name: &str,
     manifest: &VerifiedManifest,
-    card: &mut Card,
+    token: &mut Token,
     as_holder: &Holder,
     pin: &mut PinSource,
 ) -> Result<Share, Failure> {
-    let bytes = operate(name, manifest, card, as_holder, pin)?;
+    let bytes = operate(name, manifest, token, as_holder, pin)?;
     let share = Share::recognise(manifest, as_holder.serial, bytes);
     Ok(share.map_err(|error| OpenFailure::Share(as_holder.name.clone(), error))?)
 }
@@ -133,16 +163,29 @@ pub fn open_share(
 pub fn open_keyring(
     name: &str,
     manifest: &VerifiedManifest,
-    card: &mut Card,
+    token: &mut Token,
     as_holder: &Holder,
     pin: &mut PinSource,
 ) -> Result<OpenKeyring, Failure> {
-    let master = operate(name, manifest, card, as_holder, pin)?;
+    let master = operate(name, manifest, token, as_holder, pin)?;
     Ok(OpenKeyring::open(manifest, master).map_err(|error| OpenFailure::Master(name.to_owned(), error))?)
 }
 
 /// What is wrapped to this holder: the master, or their share.
 fn operate(
+    name: &str,
+    manifest: &VerifiedManifest,
+    token: &mut Token,
+    as_holder: &Holder,
+    pin: &mut PinSource,
+) -> Result<MasterKey, Failure> {
+    match token {
+        Token::Card(card) => by_piv(name, manifest, card, as_holder, pin),
+        Token::Gpg => pgp::operate(name, manifest, as_holder),
+    }
+}
+
+fn by_piv(
     name: &str,
     manifest: &VerifiedManifest,
     card: &mut Card,
@@ -223,7 +266,7 @@ pub const fn touch_word(policy: TouchPolicy) -> TouchWord {
 }
 
 fn key_of<'a>(manifest: &'a VerifiedManifest, wanted: &Holder) -> Option<&'a PivPublicKey> {
-    manifest.holders().find(|(holder, _)| *holder == wanted).map(|(_, key)| key)
+    manifest.holders().find(|(holder, _)| *holder == wanted).and_then(|(_, key)| key.piv())
 }
 
 #[cfg(test)]
@@ -232,7 +275,6 @@ pub mod testing {
 
     use super::*;
     use p256::elliptic_curve::sec1::ToEncodedPoint;
-    use touchseal_crds::keyring::HolderKind;
 
     /// A holder whose key is the scalar `serial`.
     pub fn holder(name: &str, serial: u32) -> Holder {
@@ -245,6 +287,7 @@ pub mod testing {
             serial,
             slot: "82".to_owned(),
             recipient: PivPublicKey::from_sec1(point.as_bytes()).unwrap().to_recipient(),
+            pgp: None,
             pin_policy: Some(PinWord::Once),
             touch_policy: Some(TouchWord::Always),
         }

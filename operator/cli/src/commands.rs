@@ -12,6 +12,7 @@ pub mod lint;
 pub mod man;
 pub mod recipients;
 pub mod rekey;
+pub mod render;
 pub mod rotation;
 pub mod seal;
 pub mod status;

@@ -2,8 +2,20 @@
 
 /// Command lines, by the command they are of, without the program's name: `keyring create`. A comment may follow.
 const EXAMPLES: &[(&str, &[&str])] = &[
-    ("keyring create", &["touchseal keyring create prod --holder alice"]),
-    ("keyring enrol", &["touchseal keyring enrol -f prod.keyring.yaml --holder bob --serial 12345678"]),
+    (
+        "keyring create",
+        &[
+            "touchseal keyring create prod --holder alice",
+            "touchseal keyring create prod --holder alice --pgp 71E50555C45F4897724F4D5B48D9DB018AA333F1",
+        ],
+    ),
+    (
+        "keyring enrol",
+        &[
+            "touchseal keyring enrol -f prod.keyring.yaml --holder bob --serial 12345678",
+            "touchseal keyring enrol -f prod.keyring.yaml --holder bob --pgp 71E50555C45F4897724F4D5B48D9DB018AA333F1",
+        ],
+    ),
     (
         "keyring holders",
         &["touchseal keyring holders -f prod.keyring.yaml", "touchseal keyring holders prod -o json"],
@@ -60,6 +72,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "touchseal lint shop --skip foreign-recipient",
         ],
     ),
+    ("render", &["touchseal render shop/app.esec.yaml", "touchseal render shop/app.esec.yaml --show-values"]),
     (
         "audit git",
         &[

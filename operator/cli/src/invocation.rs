@@ -62,6 +62,7 @@ fn run(name: Name, arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Edit(args) => commands::edit::run(args, global),
         Command::Verify(args) => commands::verify::run(args, global),
         Command::Lint(args) => commands::lint::run(args, global),
+        Command::Render(args) => commands::render::run(args, global),
         Command::Audit { command } => commands::audit::run(command, global),
         Command::Rekey(args) => commands::rekey::run(args, global),
         Command::Rotation(args) => commands::rotation::run(args, global),

@@ -15,6 +15,7 @@ mod duration;
 mod error;
 mod examples;
 mod files;
+mod gpg;
 mod hardening;
 #[cfg(test)]
 mod hints_tests;

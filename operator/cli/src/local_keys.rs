@@ -1,5 +1,6 @@
 //! The keys that documents are opened with on a laptop, for one run of a command: age identities where sops looks for
-//! them, else the keyring, opened at the first document that needs it and never twice: one PIN, one touch.
+//! them, else the person's own GnuPG for documents that list no recipient of the keyring, else the keyring, opened at the
+//! first document that needs it and never twice: one PIN, one touch.
 //!
 //! A keyring's identities are asked for a namespace, and open that namespace's documents only, as in the cluster.
 
@@ -7,6 +8,7 @@ mod error;
 mod find;
 mod hints;
 mod keyring;
+mod pgp;
 mod remembered;
 mod stock;
 
@@ -27,6 +29,7 @@ use crate::error::Failure;
 use crate::published::NotDerived;
 use crate::secret_input::PinArgs;
 
+use pgp::Pgp;
 use remembered::Remembered;
 use stock::Stock;
 
@@ -61,6 +64,7 @@ pub struct Identities {
     global: Global,
     places: Vec<PathBuf>,
     stock: Option<Rc<Stock>>,
+    pgp: Pgp,
     keyring: Looked,
     remembered: Option<Remembered>,
     openers: BTreeMap<String, Rc<Opener>>,
@@ -120,13 +124,15 @@ impl Identities {
             global: global.clone(),
             places: places.to_vec(),
             stock: None,
+            pgp: Pgp::new(),
             keyring: Looked::NotYet,
             remembered: None,
             openers: BTreeMap::new(),
         }
     }
 
-    /// What opens this document: identities where sops looks for them if they suffice, else the keyring's for its scope.
+    /// What opens this document: identities where sops looks for them if they suffice, else GnuPG if it holds a key and no
+    /// recipient is known to be the keyring's, else the keyring's identities for its scope.
     ///
     /// # Errors
     /// No key fits, no keyring is at hand, or it did not open. The YubiKey is asked once: a failure is the same failure
@@ -136,8 +142,11 @@ impl Identities {
         if stock.suffices(document) {
             return Ok(stock.opener());
         }
+        if self.opens_by_gpg(document) && !self.lists_the_keyrings(document) {
+            return self.by_gpg(document);
+        }
         if self.keyring()?.is_none() {
-            return Err(LocalKeysError::no_key(document, &stock).into());
+            return Err(self.no_key(document).into());
         }
         match scope {
             Scope::Namespace(namespace) => self.with_stock(&[namespace.to_owned()]),
@@ -250,8 +259,32 @@ impl Identities {
         stock.suffices(document).then(|| stock.opener())
     }
 
-    /// What the keyring failed with, if it did: no other document will fare better with it.
+    /// Whether the person's GnuPG opens this document without the keyring.
+    pub fn opens_by_gpg(&mut self, document: &Document) -> bool {
+        let stock = self.stock();
+        self.pgp.suffices(document, &stock)
+    }
+
+    /// What opens it then: the operation of the PGP key is done when this returns.
+    ///
+    /// # Errors
+    /// GnuPG did not open it. A key that failed is not asked again at the next document.
+    pub fn by_gpg(&mut self, document: &Document) -> Result<Rc<Opener>, Failure> {
+        let stock = self.stock();
+        self.pgp.opener(document, &stock)
+    }
+
+    /// Nothing is at hand that opens it.
+    pub fn no_key(&mut self, document: &Document) -> LocalKeysError {
+        let stock = self.stock();
+        LocalKeysError::no_key(document, &stock, self.pgp.looked(document))
+    }
+
+    /// What the keyring or GnuPG failed with, if one did: no other document will fare better with it.
     pub fn failure(&self) -> Option<Failure> {
+        if let Some(failure) = self.pgp.failure() {
+            return Some(failure);
+        }
         match &self.keyring {
             Looked::Failed(failure) => Some(failure.again()),
             Looked::Found(keyring) => keyring.failure(),
@@ -267,6 +300,12 @@ impl Identities {
     /// Whether a keyring was looked for in vain.
     pub const fn has_no_keyring(&self) -> bool {
         matches!(self.keyring, Looked::Nothing)
+    }
+
+    fn lists_the_keyrings(&mut self, document: &Document) -> bool {
+        document.age_recipients().next().is_some()
+            && matches!(self.keyring(), Ok(Some(_)))
+            && !self.known_namespaces(document.age_recipients()).is_empty()
     }
 
     fn memory(&mut self) -> &mut Remembered {

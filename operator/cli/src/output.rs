@@ -92,6 +92,19 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints what is secret: past the library's buffer, which would keep a copy. A reader that has gone away is no failure.
+pub fn print_secret(bytes: &[u8]) -> std::io::Result<()> {
+    #[cfg(unix)]
+    let copy = std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned();
+    #[cfg(windows)]
+    let copy = std::os::windows::io::AsHandle::as_handle(&std::io::stdout()).try_clone_to_owned();
+    let mut stdout = std::fs::File::from(copy?);
+    match stdout.write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Whether stdout takes colours: a terminal, and nobody objects (<https://no-color.org>).
 pub fn colour() -> bool {
     let objects = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -14,6 +14,7 @@ fn the_command_line_says_what_its_transcripts_say() {
         .env("KUBECONFIG", nowhere)
         .env("KUBERNETES_SERVICE_HOST", "")
         .env("XDG_CONFIG_HOME", nowhere)
+        .env("SOPS_GPG_EXEC", nowhere)
         .env("COLUMNS", "80")
         .case("../../tests/cli/*.md");
 }

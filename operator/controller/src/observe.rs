@@ -14,7 +14,7 @@ use touchseal_plan::{
 
 use crate::beside::{self, Beside};
 use crate::context::Context;
-use crate::desk::Fell;
+use crate::desk::{Desk, Fell};
 use crate::ledger::{LedgerError, Turn};
 use crate::names::Look;
 use crate::objects::Found;
@@ -128,7 +128,10 @@ pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<G
     let (source, opened, content) = match fetched {
         Err(trouble) => (None, Opened::Failed(trouble), None),
         Ok(found) => {
-            let size = found.iter().map(|source| source.bytes.len()).sum();
+            // Short documents may stand behind templates that take their time.
+            let composes = object.spec.target.as_ref().is_some_and(|target| target.template.is_some());
+            let least = if composes { Desk::TEMPLATES } else { 0 };
+            let size = found.iter().map(|source| source.bytes.len()).sum::<usize>().max(least);
             let keys = Arc::clone(&keys);
             let (object, secrets) = (Arc::clone(&object), Arc::clone(&context.secrets));
             let (ledger, name) = (ledger.clone(), key.1.clone());

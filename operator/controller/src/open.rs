@@ -1,7 +1,7 @@
-//! Documents -> content: parse, choose the keyring, decrypt, map, digest. The only place of the operator where
+//! Documents -> content: parse, choose the keyring, decrypt, map, compose, digest. The only place of the operator where
 //! plaintext comes into being.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use touchseal_crds::Reason;
 use touchseal_crds::encrypted_secret::EncryptedSecretSpec;
 use touchseal_keyring::DigestKey;
-use touchseal_plan::{Content, Digests, LedgerEntry, LedgerKey, Opened, Trouble, mapping};
+use touchseal_plan::{Content, Digests, LedgerEntry, LedgerKey, Opened, Trouble, mapping, template};
 use touchseal_sops::{Document, Fault, Plain};
 
 use crate::keys::{KeyringKeys, NamespaceKeys};
@@ -92,6 +92,12 @@ fn try_open(given: Given<'_>) -> Result<(Digests, Content), Closed> {
         oldest = oldest.min(generation(&plain, keyring));
         times.take(&content, document.metadata().last_modified());
     }
+    if let Some(template) = spec.target.as_ref().and_then(|target| target.template.as_ref()) {
+        let composed = template::compose(content, template)
+            .map_err(|error| failed(Reason::TemplateFailed, error.to_string()))?;
+        times.compose(&composed.made_of);
+        content = composed.content;
+    }
     let digests = digest(&content, keyring, oldest, times, ledger, name, fingerprinter)?;
     Ok((digests, content))
 }
@@ -114,6 +120,20 @@ impl Times {
             }
         }
         self.newest = self.newest.take().max(Some(time));
+    }
+
+    /// A composed key is as old as the oldest document it is made of: who changes its template, or something else in it,
+    /// makes no value of it younger, and none of its documents goes back unseen.
+    fn compose(&mut self, made_of: &BTreeMap<String, BTreeSet<String>>) {
+        let oldest =
+            |names: &BTreeSet<String>| names.iter().filter_map(|name| self.keys.get(name)).min().cloned();
+        let composed: Vec<_> = made_of.iter().map(|(key, names)| (key.clone(), oldest(names))).collect();
+        for (key, time) in composed {
+            match time {
+                Some(time) => drop(self.keys.insert(key, time)),
+                None => drop(self.keys.remove(&key)),
+            }
+        }
     }
 }
 
@@ -246,6 +266,27 @@ mod tests {
     use touchseal_sops::{Format, Opener};
 
     use super::*;
+
+    #[test]
+    fn a_composed_key_is_as_old_as_the_oldest_document_in_it() {
+        let at = |second| Time(Timestamp::from_second(second).unwrap());
+        let keys = [("host", 30), ("user", 20), ("password", 10), ("url", 5)];
+        let keys = keys.map(|(key, time)| (key.to_owned(), at(time))).into();
+        let mut times = Times { keys, newest: None };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let made_of = [
+            ("dsn", names(&["host", "user"])),
+            ("url", names(&["host"])),
+            ("user", names(&["password", "user"])),
+            ("fixed", names(&[])),
+        ];
+        times.compose(&made_of.map(|(key, of)| (key.to_owned(), of)).into());
+        let found = |key: &str| times.keys.get(key).map(|time| time.0.as_second());
+        assert_eq!(
+            (found("dsn"), found("url"), found("user"), found("fixed")),
+            (Some(20), Some(30), Some(10), None)
+        );
+    }
 
     const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/sops");
 

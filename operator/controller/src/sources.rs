@@ -51,7 +51,7 @@ pub async fn fetch(
     Ok(Ok(sources))
 }
 
-/// SHA-256 over what decides the content, apart from the key: bytes, formats and mappings (lower-case hexadecimal).
+/// SHA-256 over what decides the content, apart from the key: bytes, formats, mappings and templates (lower-case hexadecimal).
 /// All of it is ciphertext or public.
 pub fn digest(spec: &EncryptedSecretSpec, sources: &[Source]) -> String {
     let mut hash = Sha256::new();
@@ -67,6 +67,10 @@ pub fn digest(spec: &EncryptedSecretSpec, sources: &[Source]) -> String {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
+    }
+    // Without one the digest is what it was before there were any.
+    if let Some(template) = spec.target.as_ref().and_then(|target| target.template.as_ref()) {
+        hash.update(serde_json::to_string(template).unwrap_or_default());
     }
     hex::encode(hash.finalize())
 }
@@ -105,7 +109,7 @@ async fn from_config_map(
 
 #[cfg(test)]
 mod tests {
-    use touchseal_crds::encrypted_secret::{Mapping, PathKey};
+    use touchseal_crds::encrypted_secret::{Mapping, MergePolicy, PathKey, Target, Template};
 
     use super::*;
 
@@ -148,6 +152,26 @@ mod tests {
             assert_ne!(same, digest_of(other), "{what}");
             for (_, another) in &others[index + 1..] {
                 assert_ne!(digest_of(other), digest_of(another), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_digest_covers_templates_and_is_as_before_without_one() {
+        let of = |target: Option<Target>| {
+            digest(&EncryptedSecretSpec { target, ..EncryptedSecretSpec::default() }, &[])
+        };
+        let template = |text: &str, merge_policy| {
+            let data = [("url".to_owned(), text.to_owned())].into();
+            Some(Target { template: Some(Template { merge_policy, data }), ..Target::default() })
+        };
+        assert_eq!(of(None), of(Some(Target::default())));
+        assert_eq!(of(None), digest_of(&[]));
+        let others =
+            [template("a", None), template("b", None), template("a", Some(MergePolicy::Merge)), None];
+        for (index, other) in others.iter().enumerate() {
+            for another in &others[index + 1..] {
+                assert_ne!(of(other.clone()), of(another.clone()));
             }
         }
     }

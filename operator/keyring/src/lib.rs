@@ -30,7 +30,7 @@ mod testkit;
 mod vectors;
 
 pub use derive::{DeriveError, DigestKey, NamespaceIdentity};
-pub use holder::{PivPublicKey, UnwrapError, WrapError};
+pub use holder::{HolderKey, PivPublicKey, UnwrapError, WrapError};
 pub use id::{Fingerprint, KeyringId};
 pub use manifest::{EditError, ManifestError, VerifiedManifest};
 pub use master::MasterKey;

@@ -51,6 +51,7 @@ impl SoftHolder {
             serial: self.serial,
             slot: "82".to_owned(),
             recipient: self.key().to_recipient(),
+            pgp: None,
             pin_policy: Some(PinPolicy::Once),
             touch_policy: Some(TouchPolicy::Always),
         }

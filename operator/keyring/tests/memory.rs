@@ -161,6 +161,7 @@ fn entry(name: &str, seed: u8) -> Holder {
         serial: u32::from(seed),
         slot: "82".to_owned(),
         recipient: public(seed).to_recipient(),
+        pgp: None,
         pin_policy: None,
         touch_policy: None,
     }

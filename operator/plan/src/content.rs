@@ -19,6 +19,15 @@ pub struct Content {
     pub(crate) size: usize,
 }
 
+impl Content {
+    /// Takes a key out.
+    pub(crate) fn take(&mut self, key: &str) {
+        if let Some(value) = self.data.remove(key) {
+            self.size = self.size.saturating_sub(key.len() + value.len());
+        }
+    }
+}
+
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Content").field("keys", &self.data.keys()).finish_non_exhaustive()

@@ -28,6 +28,7 @@ mod random;
 pub mod rollout;
 mod status;
 pub mod tally;
+pub mod template;
 
 pub use content::Content;
 pub use decide::decide;

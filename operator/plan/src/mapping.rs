@@ -197,13 +197,20 @@ fn scalar(key: &str, node: Node<'_>) -> Result<Zeroizing<Vec<u8>>, MappingError>
     }
 }
 
-fn put(content: &mut Content, key: &str, value: Zeroizing<Vec<u8>>) -> Result<(), MappingError> {
+/// Whether a Secret can have such a key.
+pub(crate) fn check_key(key: &str) -> Result<(), MappingError> {
     let plain_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let dots = key == "." || key == ".." || key.starts_with("..");
     if key.is_empty() || key.len() > MAX_KEY || dots || !key.bytes().all(plain_char) {
         let shown: String = key.chars().take(64).collect();
         return Err(MappingError::BadKey { key: shown });
     }
+    Ok(())
+}
+
+/// Adds one key, if it may be in a Secret and there is room for it.
+pub(crate) fn put(content: &mut Content, key: &str, value: Zeroizing<Vec<u8>>) -> Result<(), MappingError> {
+    check_key(key)?;
     if content.data.len() >= MAX_KEYS && !content.data.contains_key(key) {
         return Err(MappingError::TooManyKeys);
     }

@@ -1,5 +1,6 @@
 //! The data key: 32 random bytes per document, wrapped as an age file for every recipient. Recipients nobody here has
-//! a key for are passed over; with several key groups the key is put together from their shares.
+//! a key for are passed over; of a PGP message counts what somebody outside found in it. With several key groups the key
+//! is put together from their shares.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::age_file;
 use crate::error::DecryptError;
 use crate::limits::MAX_ATTEMPTS;
-use crate::metadata::{AgeKey, KeyGroup, Metadata};
+use crate::metadata::{KeyGroup, Metadata};
 use crate::opener::Opener;
 
 /// The key all values of one document are encrypted with.
@@ -73,9 +74,9 @@ pub(crate) fn unwrap(
     let mut attempts = Attempts { identities, opener, left: MAX_ATTEMPTS, damaged: None };
     if let [group] = metadata.groups() {
         return match attempts.group(group) {
-            Some(Opened { bytes, key, by }) => DataKey::copy_from(&bytes)
+            Some(Opened { bytes, recipient, by }) => DataKey::copy_from(&bytes)
                 .map(|key| Unwrapped { key, opened_by: by.into_iter().collect(), shares: Vec::new() })
-                .ok_or_else(|| damaged(key)),
+                .ok_or_else(|| damaged(recipient)),
             None => Err(attempts
                 .failure()
                 .unwrap_or(DecryptError::NoMatchingKey { recipients: recipients(group) })),
@@ -108,8 +109,8 @@ fn recipients(group: &KeyGroup) -> usize {
     group.age().len() + group.others().len()
 }
 
-fn damaged(key: &AgeKey) -> DecryptError {
-    DecryptError::DataKey { recipient: crate::error::shown(&key.recipient) }
+fn damaged(recipient: &str) -> DecryptError {
+    DecryptError::DataKey { recipient: crate::error::shown(recipient) }
 }
 
 struct Attempts<'a> {
@@ -122,7 +123,7 @@ struct Attempts<'a> {
 /// What one group gave.
 struct Opened<'m> {
     bytes: Zeroizing<Vec<u8>>,
-    key: &'m AgeKey,
+    recipient: &'m str,
     by: Option<String>,
 }
 
@@ -142,7 +143,8 @@ impl Attempts<'_> {
             for key in group.age().iter().filter(|key| key.recipient == recipient) {
                 self.left = self.left.checked_sub(1)?;
                 if let Some(bytes) = self.opener?.open_quickly(recipient, &key.wrapped) {
-                    return Some(Opened { bytes, key, by: Some(recipient.to_owned()) });
+                    let by = Some(recipient.to_owned());
+                    return Some(Opened { bytes, recipient: &key.recipient, by });
                 }
             }
         }
@@ -152,15 +154,19 @@ impl Attempts<'_> {
                 Outcome::Opened(bytes, place) => {
                     let by =
                         self.opener.zip(place).and_then(|(opener, place)| opener.recipients().nth(place));
-                    return Some(Opened { bytes, key, by: by.map(str::to_owned) });
+                    let by = by.map(str::to_owned);
+                    return Some(Opened { bytes, recipient: &key.recipient, by });
                 }
                 Outcome::NotOurs => {}
                 Outcome::Damaged => {
-                    self.damaged.get_or_insert_with(|| damaged(key));
+                    self.damaged.get_or_insert_with(|| damaged(&key.recipient));
                 }
             }
         }
-        None
+        group.pgp().iter().find_map(|key| {
+            let bytes = self.opener?.payload(key.message())?.clone();
+            Some(Opened { bytes, recipient: key.fingerprint(), by: None })
+        })
     }
 
     fn failure(self) -> Option<DecryptError> {

@@ -11,7 +11,7 @@ use crate::metadata::{self, Block, Metadata};
 use crate::opener::Opener;
 use crate::plain::Plain;
 use crate::store::{self, Layout};
-use crate::tree::{Map, Value};
+use crate::tree::{Map, Value, pairs};
 use crate::walk::{self, Kept};
 
 /// An encrypted sops document.
@@ -84,6 +84,16 @@ impl Document {
     /// The age recipients of all key groups, in document order, as written.
     pub fn age_recipients(&self) -> impl Iterator<Item = &str> {
         self.metadata.groups().iter().flat_map(|group| group.age()).map(|key| key.recipient())
+    }
+
+    /// The names of the top-level keys, each with those of the map that stands under it, as [`Plain::top_level`] gives them:
+    /// sops encrypts no name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let top_level = self.branches.first().into_iter().flat_map(pairs);
+        top_level.map(|pair| match &pair.value {
+            Value::Map(map) => (pair.key.as_str(), pairs(map).map(|inner| inner.key.as_str()).collect()),
+            _ => (pair.key.as_str(), Vec::new()),
+        })
     }
 
     /// Decrypts with whichever identity fits and checks the MAC. Nothing comes out of a document that was changed.

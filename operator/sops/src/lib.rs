@@ -33,7 +33,7 @@ pub use document::Document;
 pub use error::{DecryptError, Fault, ParseError, Path};
 pub use format::{Format, UnknownFormat};
 pub use lookup::{LookupError, PathSegment};
-pub use metadata::{AgeKey, KeyGroup, Metadata, OtherKey, Selector};
+pub use metadata::{AgeKey, KeyGroup, Metadata, OtherKey, PgpKey, Selector};
 pub use opener::Opener;
 pub use plain::{Finder, Node, Plain};
 pub use rand_core::{CryptoRngCore, OsRng};

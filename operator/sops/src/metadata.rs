@@ -64,6 +64,7 @@ impl Metadata {
 #[derive(Debug, Default)]
 pub struct KeyGroup {
     pub(crate) age: Vec<AgeKey>,
+    pub(crate) pgp: Vec<PgpKey>,
     pub(crate) others: Vec<OtherKey>,
 }
 
@@ -71,6 +72,11 @@ impl KeyGroup {
     /// The age recipients, in document order.
     pub fn age(&self) -> &[AgeKey] {
         &self.age
+    }
+
+    /// The PGP keys among [`KeyGroup::others`] whose entries are whole, in document order.
+    pub fn pgp(&self) -> &[PgpKey] {
+        &self.pgp
     }
 
     /// Keys of other kinds, which this crate never opens.
@@ -87,9 +93,34 @@ pub struct AgeKey {
 }
 
 impl AgeKey {
+    /// The armored age file.
+    pub fn wrapped(&self) -> &str {
+        &self.wrapped
+    }
+
     /// As written: `age1...`, a plugin's `age1name1...`, or an SSH public key. Not authenticated.
     pub fn recipient(&self) -> &str {
         &self.recipient
+    }
+}
+
+/// A PGP key and the data key wrapped for it. This crate reads no PGP: whoever opens the message says what was in it
+/// ([`crate::Opener::with_message`]).
+#[derive(Debug)]
+pub struct PgpKey {
+    pub(crate) fingerprint: String,
+    pub(crate) message: String,
+}
+
+impl PgpKey {
+    /// As written. Not authenticated.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The armored PGP message.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
 

@@ -11,6 +11,13 @@ use crate::age_file::X25519Key;
 #[derive(Default)]
 pub struct Opener {
     keys: Vec<Key>,
+    messages: Vec<Message>,
+}
+
+/// What somebody outside opened.
+struct Message {
+    text: String,
+    payload: Zeroizing<Vec<u8>>,
 }
 
 struct Key {
@@ -42,9 +49,20 @@ impl Opener {
         self
     }
 
+    /// Adds what was found in a PGP message of a document ([`crate::PgpKey::message`]): its data key, or a share of it.
+    #[must_use]
+    pub fn with_message(mut self, text: String, payload: Zeroizing<Vec<u8>>) -> Opener {
+        self.messages.push(Message { text, payload });
+        self
+    }
+
     /// The recipients that can be opened.
     pub fn recipients(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.recipient.as_str())
+    }
+
+    pub(crate) fn payload(&self, message: &str) -> Option<&Zeroizing<Vec<u8>>> {
+        self.messages.iter().find(|one| one.text == message).map(|one| &one.payload)
     }
 
     pub(crate) fn identities(&self) -> Vec<&dyn age::Identity> {

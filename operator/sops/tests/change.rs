@@ -358,6 +358,48 @@ fn key_groups_are_written_and_changed() {
 }
 
 #[test]
+fn what_a_pgp_message_holds_may_be_opened_outside() {
+    let (key, new) = (Key::generate(), Key::generate());
+    let sealed = text(&encrypt(b"a: x\n", Format::Yaml, &["--age", &key.recipient]));
+    let pgp = "    pgp:\n        - created_at: \"2026-01-01T00:00:00Z\"\n          enc: message\n          fp: ABCD\n    unencrypted_suffix";
+    let document = parse(sealed.replacen("    unencrypted_suffix", pgp, 1).as_bytes(), Format::Yaml);
+    let [listed] = document.metadata().groups()[0].pgp() else { panic!("one PGP key") };
+    assert_eq!((listed.fingerprint(), listed.message()), ("ABCD", "message"));
+    // The same data key, as gpg would give it.
+    let wrapped = document.metadata().groups()[0].age()[0].wrapped();
+    let data_key = support::open_age_file(wrapped, &key.identity);
+    let outside = |text: &str, payload: &[u8]| {
+        Opener::new().with_message(text.to_owned(), zeroize::Zeroizing::new(payload.to_vec()))
+    };
+    let opener = outside("message", &data_key);
+    let both = changed(document.update_keys(&opener, &to(&[&key, &new]), true, &mut OsRng));
+    assert_eq!(plain(&both, &new), "a: x\n");
+    assert_eq!(document.decrypt_with(&opener).expect("open").opened_by().count(), 0, "no age identity did");
+    let refused = |opener: &Opener| document.decrypt_with(opener).expect_err("refused");
+    assert_eq!(
+        refused(&outside("message", &data_key[1..])),
+        DecryptError::DataKey { recipient: "ABCD".to_owned() }
+    );
+    assert_eq!(refused(&outside("another", &data_key)), DecryptError::NoMatchingKey { recipients: 2 });
+    assert!(matches!(
+        refused(&outside("message", &[7; 32])),
+        DecryptError::Value { .. } | DecryptError::MacDamaged
+    ));
+    assert!(!format!("{opener:?}").contains("message"));
+}
+
+#[test]
+fn an_entry_of_a_pgp_key_that_is_not_whole_is_passed_over() {
+    let key = Key::generate();
+    let sealed = text(&encrypt(b"a: x\n", Format::Yaml, &["--age", &key.recipient]));
+    let pgp = "    pgp:\n        - fp: ABCD\n        - enc: [x]\n          fp: 7\n        - {}\n    unencrypted_suffix";
+    let document = parse(sealed.replacen("    unencrypted_suffix", pgp, 1).as_bytes(), Format::Yaml);
+    assert!(document.metadata().groups()[0].pgp().is_empty());
+    assert_eq!(document.metadata().groups()[0].others(), [OtherKey::Pgp; 3]);
+    assert_eq!(plain(&document, &key), "a: x\n");
+}
+
+#[test]
 fn a_share_of_another_kind_cannot_be_made_anew() {
     let (key, other, new) = (Key::generate(), Key::generate(), Key::generate());
     let groups = [&[key.recipient.as_str()][..], &[other.recipient.as_str()]];

@@ -6,6 +6,7 @@ mod keyring;
 mod lookup;
 mod metadata;
 mod sealed;
+mod template;
 mod written;
 
 use crate::corpus;
@@ -45,6 +46,7 @@ pub const ALL: &[Target] = &[
     keyring::MANIFEST,
     keyring::MANIFEST_YAML,
     keyring::TEXTS,
+    template::TEMPLATE,
     written::YAML,
     written::JSON,
     written::DOTENV,

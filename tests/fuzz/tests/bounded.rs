@@ -40,6 +40,7 @@ tests! {
     manifest "manifest" 2500;
     manifest_yaml "manifest-yaml" 2500;
     keyring_texts "keyring-texts" 2500;
+    template "template" 2500;
     write_yaml "write-yaml" 500;
     write_json "write-json" 1000;
     write_dotenv "write-dotenv" 1000;

@@ -25,7 +25,7 @@ pub struct Entry {
 
 impl Entry {
     pub(crate) fn new(ins: u8, p1: u8, p2: u8, data: &[u8]) -> Self {
-        let secret = carries_secrets(ins) || is_printed_object(ins, data);
+        let secret = carries_secrets(ins) || is_printed_object(ins, data) || is_import(ins, data);
         Self {
             at: Instant::now(),
             ins,
@@ -59,6 +59,11 @@ fn is_printed_object(ins: u8, data: &[u8]) -> bool {
     ins == 0xdb && data.starts_with(&[0x5c, 0x03, 0x5f, 0xc1, 0x09])
 }
 
+/// PUT DATA of an OpenPGP key.
+fn is_import(ins: u8, data: &[u8]) -> bool {
+    ins == 0xdb && data.first() == Some(&0x4d)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +74,7 @@ mod tests {
         assert_eq!(format!("{entry:?}"), "20 0080 [8 bytes withheld] -> 0000");
         assert!(entry.data.is_none());
         assert!(Entry::new(0xdb, 0x3f, 0xff, &[0x5c, 3, 0x5f, 0xc1, 9, 0x53, 0]).data.is_none());
+        assert!(Entry::new(0xdb, 0x3f, 0xff, &[0x4d, 2, 0xb8, 0]).data.is_none());
         assert!(Entry::new(0xcb, 0x3f, 0xff, &[0x5c]).data.is_some());
     }
 }

@@ -24,6 +24,7 @@ impl SoftHolder {
             serial,
             slot: "82".to_owned(),
             recipient: public.to_recipient(),
+            pgp: None,
             pin_policy: None,
             touch_policy: None,
         };

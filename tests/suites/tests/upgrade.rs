@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use touchseal_crds::{EncryptedSecret, Incident, Keyring, KeyringSpec, Recipient};
 use touchseal_keyring::{OpenKeyring, Pin, PinCheck, manifest};
-use touchseal_plan::{Content, LedgerEntry, mapping};
+use touchseal_plan::{Content, LedgerEntry, mapping, template};
 use touchseal_sops::{Document, Format, Opener};
 use touchseal_suites::crd_changes;
 use touchseal_suites::upgrade::{Release, definitions, releases};
@@ -157,7 +157,10 @@ fn content(
         let plain = Document::parse(text.as_bytes(), format).unwrap().decrypt_with(&opener).unwrap();
         mapping::add(&mut content, &plain, source.mapping.as_ref(), source.name.as_deref()).unwrap();
     }
-    content
+    match object.spec.target.as_ref().and_then(|target| target.template.as_ref()) {
+        Some(template) => template::compose(content, template).unwrap().content,
+        None => content,
+    }
 }
 
 /// Read by today's types and written again, what is stored is what it was: no field is unknown, none is taken for another.

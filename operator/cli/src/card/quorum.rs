@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use touchseal_crds::keyring::Holder;
 use touchseal_keyring::{OpenKeyring, VerifiedManifest};
-use touchseal_token::{Card, Which};
 
-use super::{OpenFailure, open_share, present};
+use super::{OpenFailure, Token, choose, open_share, pgp, present};
 use crate::ceremony;
 use crate::error::{Exit, Explain, Failure};
 use crate::secret_input::PinSource;
@@ -50,17 +49,17 @@ pub fn open(
     let mut used = Vec::new();
     while shares.len() < needed {
         let holder = match (used.is_empty(), first) {
-            (true, Some(_)) => ceremony::choose_holder(name, &manifest.spec().holders, &serials()?, first)?,
+            (true, Some(_)) => choose(name, &manifest.spec().holders, first)?,
             _ => next(name, manifest, needed, &used)?,
         };
-        let mut card = Card::open(Which::Serial(holder.serial))?;
+        let mut token = Token::of(holder)?;
         terminal::say(&format!(
             "opening keyring {name} with YubiKey {} of {}, {} of {needed}",
             holder.serial,
             holder.name,
             used.len() + 1
         ));
-        shares.push(open_share(name, manifest, &mut card, holder, pin)?);
+        shares.push(open_share(name, manifest, &mut token, holder, pin)?);
         used.push(holder.serial);
     }
     Ok(OpenKeyring::open_with_shares(manifest, shares)
@@ -77,8 +76,14 @@ fn next<'m>(
     let holders = &manifest.spec().holders;
     let deadline = Instant::now() + SWAP_TIME;
     let mut asked = false;
+    let by_pgp = pgp::known(holders);
     loop {
-        let present = serials()?;
+        let mut present = match serials() {
+            // GnuPG keeps others off a YubiKey that it uses.
+            Err(_) if !by_pgp.is_empty() => Vec::new(),
+            present => present?,
+        };
+        present.extend(&by_pgp);
         if let Some(holder) = fresh(holders, used).find(|holder| present.contains(&holder.serial)) {
             return Ok(holder);
         }

@@ -1,6 +1,5 @@
 //! `touchseal decrypt`: one document's plaintext on stdout; on the disk only where a person says so.
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use touchseal_sops::{Format, LookupError, Plain};
@@ -95,7 +94,7 @@ pub fn run(args: &DecryptArgs, global: &Global) -> Result<(), Failure> {
     let bytes = wanted(&opened.plain, args.extract.as_deref())?;
     match &args.to {
         Some(to) => Ok(files::write(to, &bytes, existing, true)?),
-        None => Ok(print(&bytes)?),
+        None => Ok(output::print_secret(&bytes).map_err(DecryptError::Stdout)?),
     }
 }
 
@@ -104,17 +103,4 @@ fn wanted(plain: &Plain, path: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Decry
     let node = plain.lookup(path).map_err(|problem| DecryptError::Path(path.to_owned(), problem))?;
     let value = node.bytes().ok_or_else(|| DecryptError::NoValue(path.to_owned()))?;
     Ok(Zeroizing::new(value.to_vec()))
-}
-
-/// Past the library's buffer, which would keep a copy. A reader that has gone away is no failure.
-fn print(bytes: &[u8]) -> Result<(), DecryptError> {
-    #[cfg(unix)]
-    let copy = std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned();
-    #[cfg(windows)]
-    let copy = std::os::windows::io::AsHandle::as_handle(&std::io::stdout()).try_clone_to_owned();
-    let mut stdout = std::fs::File::from(copy.map_err(DecryptError::Stdout)?);
-    match stdout.write_all(bytes) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(DecryptError::Stdout(error)),
-        _ => Ok(()),
-    }
 }

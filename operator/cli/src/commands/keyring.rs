@@ -8,6 +8,7 @@ mod emergency_enrol;
 mod enrol;
 mod holders;
 mod new_key;
+mod pgp_key;
 mod policies;
 mod public_key;
 mod quorum;

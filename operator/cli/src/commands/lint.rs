@@ -9,6 +9,7 @@ mod piece;
 mod plain;
 mod rules;
 mod sarif;
+mod templates;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! `touchseal rekey`: a tree's documents move to the recipients they should have: in manifests the present one of their
 //! namespace, in files those of their creation rule. One operation of the YubiKey for the whole tree, none if nothing is to
-//! be done. Whoever a document is taken from has its data key, so it gets a new one. Everything is decided before anything is
+//! be done; documents that only a PGP key of the person opens take one of that key each. Whoever a document is taken from has its data key, so it gets a new one. Everything is decided before anything is
 //! written; each file is written whole; run again, it goes on.
 
 mod apply;
@@ -20,6 +20,7 @@ use crate::documents::{self, Progress};
 use crate::error::{Exit, Failure};
 use crate::local_keys::{Identities, KeyArgs};
 use crate::output;
+use crate::terminal;
 
 use report::Action;
 
@@ -36,7 +37,7 @@ pub struct RekeyArgs {
     /// Let a document keep its data key although a recipient goes, who then can read what is added to it later
     #[arg(long, conflicts_with = "rotate_data_key")]
     keep_data_key: bool,
-    /// Take away recipients that nobody asked for; they are kept otherwise
+    /// Take away recipients that nobody asked for, PGP and KMS keys among them; they are kept otherwise
     #[arg(long)]
     drop_others: bool,
     /// Add recipients other than a namespace's own without asking
@@ -72,13 +73,20 @@ pub fn run(args: &RekeyArgs, global: &Global) -> Result<(), Failure> {
         true => consent::tell(&files),
         false => consent::ask(&files, args.accept_others)?,
     }
+    if !args.dry_run {
+        tell_gpg(&files);
+    }
+    // Once GnuPG has a YubiKey it keeps others off it, and the keyring may be opened with the same one.
+    files.sort_by_key(|file| file.jobs.iter().any(|job| job.by_gpg));
     let mut progress = Progress::new(files.len());
     for file in &mut files {
         progress.file(file.path());
-        rows.extend(apply::apply(file, args, &mut keys));
+        let done = apply::apply(file, args, &mut keys);
         if let Some(failure) = keys.failure() {
-            return Err(failure);
+            progress.clear();
+            return Err(stopped(failure, &rows));
         }
+        rows.extend(done);
     }
     progress.clear();
     if rows.is_empty() {
@@ -94,5 +102,28 @@ pub fn run(args: &RekeyArgs, global: &Global) -> Result<(), Failure> {
                 .find_map(|row| row.hint.clone())
                 .unwrap_or_else(|| "see the reasons above".to_owned()),
         )),
+    }
+}
+
+/// Who will be asked, and how often a YubiKey that wants a touch each time will want one.
+fn tell_gpg(files: &[survey::FileJob]) {
+    match files.iter().flat_map(|file| &file.jobs).filter(|job| job.by_gpg).count() {
+        0 => {}
+        1 => terminal::say("gpg opens 1 document"),
+        several => terminal::say(&format!(
+            "gpg opens {several} documents, one operation of your PGP key each; its agent asks for the PIN or passphrase"
+        )),
+    }
+}
+
+/// A key that failed on the way: what is written stays.
+fn stopped(failure: Failure, rows: &[report::Row]) -> Failure {
+    match rows.iter().filter(|row| matches!(row.action, Action::Rekeyed | Action::Rotated)).count() {
+        0 => failure,
+        done => Failure::new(
+            failure.exit(),
+            format!("{} ({done} of the documents are rekeyed already)", failure.what()),
+            failure.hint(),
+        ),
     }
 }

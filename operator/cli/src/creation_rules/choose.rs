@@ -15,8 +15,7 @@ const NAME: &str = ".sops.yaml";
 const MAX_LEVELS: usize = 100;
 const MAX_BYTES: u64 = 1024 * 1024;
 /// Fields of a rule that name keys nothing can be wrapped to here; in a key group `hc_vault` is the name of the fifth.
-const OTHER_KEYS: [&str; 9] = [
-    "pgp",
+const OTHER_KEYS: [&str; 8] = [
     "kms",
     "gcp_kms",
     "azure_keyvault",
@@ -26,6 +25,7 @@ const OTHER_KEYS: [&str; 9] = [
     "plugins",
     "aws_profile",
 ];
+const PGP: &str = "pgp";
 type Select = fn(String) -> Selector;
 const SELECTORS: [(&str, Select); 6] = [
     ("unencrypted_suffix", Selector::UnencryptedSuffix),
@@ -56,6 +56,8 @@ pub struct Chosen {
     pub groups: Vec<Vec<String>>,
     /// How many groups are needed; `None` where the rule does not say.
     pub threshold: Option<usize>,
+    /// PGP keys it names, of all groups: only [`Config::choose_beside_pgp`] lets them pass.
+    pub pgp: Vec<String>,
     /// What is encrypted.
     pub rules: Rules,
     /// The namespace in the comment above a rule that `touchseal recipients` wrote, with its keyring.
@@ -126,8 +128,20 @@ impl Config {
     /// # Errors
     /// No rule fits, the one that does cannot be followed here, or one before it cannot be understood.
     pub fn choose(&self, file: &Path) -> Result<Option<Chosen>, ChooseError> {
+        self.chosen(file, Pgp::Refused)
+    }
+
+    /// The same for a file whose PGP recipients stay as they are, whoever else comes: a rule may name PGP keys, too.
+    ///
+    /// # Errors
+    /// As [`Config::choose`].
+    pub fn choose_beside_pgp(&self, file: &Path) -> Result<Option<Chosen>, ChooseError> {
+        self.chosen(file, Pgp::Named)
+    }
+
+    fn chosen(&self, file: &Path, pgp: Pgp) -> Result<Option<Chosen>, ChooseError> {
         let Some((index, reading)) = self.find(file)? else { return Ok(None) };
-        Ok(Some(Chosen { written_for: self.written_for(index), ..reading.chosen()? }))
+        Ok(Some(Chosen { written_for: self.written_for(index), ..reading.chosen(pgp)? }))
     }
 
     /// What of a file is encrypted, whoever for.
@@ -250,6 +264,13 @@ impl Config {
     }
 }
 
+/// Whether a rule may name PGP keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pgp {
+    Refused,
+    Named,
+}
+
 struct Reading<'r> {
     place: String,
     rule: &'r Value,
@@ -276,18 +297,23 @@ impl Reading<'_> {
     /// All of it, its expression, too.
     fn checked(&self) -> Result<Chosen, ChooseError> {
         self.fits("")?;
-        self.chosen()
+        self.chosen(Pgp::Refused)
     }
 
-    fn chosen(&self) -> Result<Chosen, ChooseError> {
+    fn chosen(&self, allowed: Pgp) -> Result<Chosen, ChooseError> {
+        let mut pgp = Vec::new();
         let groups = match self.rule.get("key_groups") {
             Some(Value::Array(groups)) if !groups.is_empty() => {
-                groups.iter().map(|group| self.group(group)).collect::<Result<_, _>>()?
+                groups.iter().map(|group| self.group(group, &mut pgp)).collect::<Result<_, _>>()?
             }
-            _ => vec![self.keys(self.rule)?],
+            _ => vec![self.keys(self.rule, &mut pgp)?],
         };
-        if groups.iter().any(Vec::is_empty) {
-            return Err(ChooseError::NoKeys { place: self.place.clone() });
+        let (place, empty) = (self.place.clone(), groups.iter().any(Vec::is_empty));
+        if !pgp.is_empty() && (empty || allowed == Pgp::Refused) {
+            return Err(ChooseError::OtherKeys { place, field: PGP });
+        }
+        if empty {
+            return Err(ChooseError::NoKeys { place });
         }
         let threshold = match self.rule.get("shamir_threshold") {
             None | Some(Value::Null) => None,
@@ -297,38 +323,44 @@ impl Reading<'_> {
                 (number != 0).then_some(number)
             }
         };
-        Ok(Chosen { place: self.place.clone(), groups, threshold, rules: self.rules()?, written_for: None })
+        Ok(Chosen { place, groups, threshold, pgp, rules: self.rules()?, written_for: None })
     }
 
     /// A key group; what it merges comes first.
-    fn group(&self, group: &Value) -> Result<Vec<String>, ChooseError> {
+    fn group(&self, group: &Value, pgp: &mut Vec<String>) -> Result<Vec<String>, ChooseError> {
         let mut keys = Vec::new();
         if let Some(Value::Array(merged)) = group.get("merge") {
             for other in merged {
-                keys.extend(self.group(other)?);
+                keys.extend(self.group(other, pgp)?);
             }
         }
-        keys.extend(self.keys(group)?);
+        keys.extend(self.keys(group, pgp)?);
         Ok(without_repetition(keys))
     }
 
-    /// The age recipients: a list, or one string with commas; the items of a group's list may have commas, too.
-    fn keys(&self, map: &Value) -> Result<Vec<String>, ChooseError> {
+    /// The age recipients; PGP keys go to `pgp`.
+    fn keys(&self, map: &Value, pgp: &mut Vec<String>) -> Result<Vec<String>, ChooseError> {
         if let Some(field) = OTHER_KEYS.into_iter().find(|field| map.get(*field).is_some_and(is_set)) {
             return Err(ChooseError::OtherKeys { place: self.place.clone(), field });
         }
-        let listed: Vec<&str> = match map.get("age") {
+        pgp.extend(self.listed(map, PGP)?);
+        Ok(without_repetition(self.listed(map, "age")?))
+    }
+
+    /// Keys are a list, or one string with commas; the items of a group's list may have commas, too.
+    fn listed(&self, map: &Value, field: &'static str) -> Result<Vec<String>, ChooseError> {
+        let listed: Vec<&str> = match map.get(field) {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::String(text)) => vec![text],
             Some(Value::Array(items)) => {
                 let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-                texts.ok_or_else(|| self.wrong("age", "not a list of strings"))?
+                texts.ok_or_else(|| self.wrong(field, "not a list of strings"))?
             }
-            Some(_) => return Err(self.wrong("age", "neither a string nor a list of strings")),
+            Some(_) => return Err(self.wrong(field, "neither a string nor a list of strings")),
         };
         let keys =
             listed.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|key| !key.is_empty());
-        Ok(without_repetition(keys.map(str::to_owned).collect()))
+        Ok(keys.map(str::to_owned).collect())
     }
 
     fn rules(&self) -> Result<Rules, ChooseError> {

@@ -16,8 +16,8 @@ pub enum LocalKeysError {
     #[error("find the keyring: there are several: {}", list(.0))]
     SeveralKeyrings(Vec<PathBuf>),
     /// Nothing at hand opens it, and there is no keyring to try.
-    #[error("find a key for a document of {recipients} recipients: {}", .looked)]
-    NoKey { recipients: usize, looked: String },
+    #[error("find a key for a document of {recipients} recipient{}: {looked}", if *.recipients == 1 { "" } else { "s" })]
+    NoKey { recipients: usize, looked: String, pgp: bool },
     /// A file that nothing says the namespace of.
     #[error("open {} with keyring {keyring}: nothing says which namespace it is of", .path.display())]
     NoNamespace { path: PathBuf, keyring: String },
@@ -27,8 +27,11 @@ pub enum LocalKeysError {
 }
 
 impl LocalKeysError {
-    pub(super) fn no_key(document: &Document, stock: &Stock) -> Self {
-        Self::NoKey { recipients: document.age_recipients().count(), looked: stock.looked() }
+    pub(super) fn no_key(document: &Document, stock: &Stock, pgp: Option<String>) -> Self {
+        let groups = document.metadata().groups().iter();
+        let recipients = groups.map(|group| group.age().len() + group.pgp().len()).sum();
+        let looked = std::iter::once(stock.looked()).chain(pgp.clone()).collect::<Vec<_>>().join("; ");
+        Self::NoKey { recipients, looked, pgp: pgp.is_some() }
     }
 }
 
@@ -37,6 +40,10 @@ impl Explain for LocalKeysError {
         match self {
             Self::NoKeyring => "name it: --keyring FILE, or --keyring NAME for one of the cluster".to_owned(),
             Self::SeveralKeyrings(_) => "choose one: --keyring FILE".to_owned(),
+            Self::NoKey { pgp: true, .. } => {
+                "plug in the YubiKey with its PGP key and let gpg see it (gpg --card-status), or name the keyring: --keyring FILE"
+                    .to_owned()
+            }
             Self::NoKey { .. } => {
                 "set SOPS_AGE_KEY_FILE to a file with its age identity, or name the keyring: --keyring FILE"
                     .to_owned()

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use touchseal_sops::{Document, Opener};
+use touchseal_sops::{Document, KeyGroup, Opener};
 use zeroize::Zeroizing;
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -54,10 +54,12 @@ impl Stock {
     /// Whether these identities alone open the document, going by the recipients it names.
     pub fn suffices(&self, document: &Document) -> bool {
         let metadata = document.metadata();
-        let ours = |listed: &str| self.opener.recipients().any(|own| own == listed);
-        let groups =
-            metadata.groups().iter().filter(|group| group.age().iter().any(|key| ours(key.recipient())));
-        groups.count() >= metadata.threshold()
+        metadata.groups().iter().filter(|group| self.covers(group)).count() >= metadata.threshold()
+    }
+
+    /// Whether one of these identities is for this key group.
+    pub fn covers(&self, group: &KeyGroup) -> bool {
+        group.age().iter().any(|key| self.opener.recipients().any(|own| own == key.recipient()))
     }
 
     /// All of them.

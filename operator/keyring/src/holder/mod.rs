@@ -1,12 +1,15 @@
-//! Holders: the YubiKey keys a keyring can be opened with, compatible with age-plugin-yubikey.
+//! Holders: the YubiKey keys a keyring can be opened with, compatible with age-plugin-yubikey; by PGP in [`key`].
 //!
-//! A holder's recipient is `age1yubikey1...`, bech32 over the compressed P-256 point; its stanza is `piv-p256`. So stock
+//! A PIV holder's recipient is `age1yubikey1...`, bech32 over the compressed P-256 point; its stanza is `piv-p256`. So stock
 //! `age` with `age-plugin-yubikey` opens the same file.
 
+mod key;
 mod stanza;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use key::is_pgp_entry;
+pub use key::{HolderKey, OPENPGP_SLOT, new_identity, recipient_of, unwrap_as};
 pub use stanza::{Ecdh, UnwrapError, WrapError, unwrap, wrap};
 
 use std::fmt;
@@ -34,8 +37,8 @@ pub struct PivPublicKey {
 /// Why something is not the public key of a holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HolderKeyError {
-    /// Not bech32 with the prefix `age1yubikey`.
-    #[error("holder recipient is not age1yubikey1... text")]
+    /// Not bech32 with the prefix `age1yubikey`, or `age` for a PGP key's.
+    #[error("holder recipient is not age1yubikey1... text, or age1... of a PGP key")]
     Recipient,
     /// Not a point on P-256.
     #[error("holder key is not a point on P-256")]

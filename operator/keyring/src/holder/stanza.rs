@@ -57,7 +57,7 @@ pub enum UnwrapError<E> {
 }
 
 /// Wraps the master to every holder: one armored age file.
-pub fn wrap(master: &MasterKey, holders: &[PivPublicKey]) -> Result<String, WrapError> {
+pub fn wrap<K: age::Recipient>(master: &MasterKey, holders: &[K]) -> Result<String, WrapError> {
     if holders.is_empty() {
         return Err(WrapError::NoHolder);
     }

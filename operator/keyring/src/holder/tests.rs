@@ -148,7 +148,7 @@ fn a_file_with_more_or_less_than_a_master_is_refused() {
 
 #[test]
 fn nobody_to_wrap_to_is_refused() {
-    assert!(matches!(wrap(&master(1), &[]), Err(WrapError::NoHolder)));
+    assert!(matches!(wrap::<PivPublicKey>(&master(1), &[]), Err(WrapError::NoHolder)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{MANIFEST_VERSION, VerifiedManifest};
 use crate::agefile;
 use crate::bytes::encode_base64;
 use crate::derive::{DeriveError, signing_key, verify_key, wrapping_identity};
-use crate::holder::{self, HolderKeyError, PivPublicKey, WrapError};
+use crate::holder::{self, HolderKey, HolderKeyError, WrapError};
 use crate::id::KeyringId;
 use crate::master::MasterKey;
 use crate::open::{Masters, OpenError, OpenKeyring};
@@ -199,6 +199,16 @@ pub fn rotate(
     rotate_to(manifest, open, MasterKey::generate(), created_at)
 }
 
+/// [`rotate`] with other entries of the same holders: those by PGP get a new identity with each generation.
+pub fn rotate_for(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    holders: Vec<Holder>,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    rotated(manifest, open, holders, MasterKey::generate(), created_at)
+}
+
 /// [`rotate`] to a given master, for test vectors.
 pub(crate) fn rotate_to(
     manifest: &VerifiedManifest,
@@ -206,8 +216,18 @@ pub(crate) fn rotate_to(
     master: MasterKey,
     created_at: &str,
 ) -> Result<(KeyringSpec, OpenKeyring), EditError> {
+    rotated(manifest, open, manifest.spec().holders.clone(), master, created_at)
+}
+
+fn rotated(
+    manifest: &VerifiedManifest,
+    open: &OpenKeyring,
+    holders: Vec<Holder>,
+    master: MasterKey,
+    created_at: &str,
+) -> Result<(KeyringSpec, OpenKeyring), EditError> {
     check_open(manifest, open)?;
-    let mut spec = manifest.spec().clone();
+    let mut spec = KeyringSpec { holders, ..manifest.spec().clone() };
     let number = manifest.active_generation() + 1;
     let mut generation = new_generation(number, &master, manifest.id(), created_at)?;
     let text = endorsement_text(manifest.id(), number, &verify_key(&master, manifest.id())?)
@@ -292,8 +312,7 @@ fn issue(
 
 /// The Active master to all holders, or its shares to each; each older live one to the next newer live one.
 fn wrap_all(spec: &mut KeyringSpec, id: &KeyringId, masters: &Masters) -> Result<(), EditError> {
-    let holders: Vec<PivPublicKey> =
-        spec.holders.iter().map(|holder| holder.recipient.parse()).collect::<Result<_, _>>()?;
+    let holders: Vec<HolderKey> = spec.holders.iter().map(HolderKey::of).collect::<Result<_, _>>()?;
     let mut newer: Option<&MasterKey> = None;
     for entry in spec.generations.iter_mut().rev().filter(|entry| entry.state != GenerationState::Retired) {
         let master = masters.of(entry.number).ok_or(EditError::NotOpen)?;
@@ -323,7 +342,7 @@ fn wrap_shares<'a>(
     master: &MasterKey,
     quorum: u32,
     (id, generation, revision): (&KeyringId, u32, i64),
-    holders: impl ExactSizeIterator<Item = (&'a str, &'a PivPublicKey)>,
+    holders: impl ExactSizeIterator<Item = (&'a str, &'a HolderKey)>,
 ) -> Result<Vec<KeyShare>, EditError> {
     let needed = usize::try_from(quorum).unwrap_or(usize::MAX);
     let shares = share::split(master, needed, holders.len()).ok_or(EditError::Split)?;

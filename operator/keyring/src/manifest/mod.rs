@@ -13,7 +13,7 @@ mod tests;
 mod verify;
 
 pub use edit::{
-    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate,
+    EditError, add_holder, create, create_from, create_with, remove_holder, retire, rotate, rotate_for,
     set_emergency_enrolment, set_hand_over, set_on_key_removal, set_quorum, set_seal_after,
 };
 #[cfg(test)]
@@ -29,7 +29,7 @@ use touchseal_crds::keyring::{
     EmergencyEnrolment, GenerationState, HandOver, Holder, KeyGeneration, KeyRemoval, KeyShare, KeyringSpec,
 };
 
-use crate::holder::PivPublicKey;
+use crate::holder::HolderKey;
 use crate::id::{Fingerprint, KeyringId};
 use crate::pin::Pin;
 
@@ -44,7 +44,7 @@ pub const MANIFEST_VERSION: u32 = 1;
 pub struct VerifiedManifest {
     spec: KeyringSpec,
     id: KeyringId,
-    holder_keys: Vec<PivPublicKey>,
+    holder_keys: Vec<HolderKey>,
     /// One per entry of `spec.generations`; never empty.
     verify_keys: Vec<VerifyingKey>,
     digest: [u8; 32],
@@ -88,7 +88,7 @@ impl VerifiedManifest {
     }
 
     /// The holders with their keys, in the manifest's order.
-    pub fn holders(&self) -> impl ExactSizeIterator<Item = (&Holder, &PivPublicKey)> {
+    pub fn holders(&self) -> impl ExactSizeIterator<Item = (&Holder, &HolderKey)> {
         self.spec.holders.iter().zip(&self.holder_keys)
     }
 

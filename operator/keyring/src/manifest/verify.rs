@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use touchseal_crds::duration;
-use touchseal_crds::keyring::{GenerationState, Holder, KeyGeneration, KeyringSpec};
+use touchseal_crds::keyring::{GenerationState, Holder, HolderKind, KeyGeneration, KeyringSpec};
 
 use super::error::{ActiveRule, ManifestError};
 use super::quorum;
@@ -14,7 +14,7 @@ use super::{Active, MANIFEST_VERSION, VerifiedManifest};
 use crate::agefile::{ARMOR_BEGIN, MAX_ARMORED_BYTES};
 use crate::bytes::decode_base64;
 use crate::canonical::MAX_INTEGER;
-use crate::holder::PivPublicKey;
+use crate::holder::{HolderKey, OPENPGP_SLOT, is_pgp_entry};
 use crate::id::KeyringId;
 
 const MAX_HOLDERS: usize = 64;
@@ -59,14 +59,14 @@ pub fn verify(spec: &KeyringSpec) -> Result<VerifiedManifest, ManifestError> {
     Ok(VerifiedManifest { spec: spec.clone(), id, holder_keys, verify_keys, digest, active })
 }
 
-fn holders(holders: &[Holder]) -> Result<Vec<PivPublicKey>, ManifestError> {
+fn holders(holders: &[Holder]) -> Result<Vec<HolderKey>, ManifestError> {
     if holders.is_empty() {
         return Err(ManifestError::NoHolders);
     }
     if holders.len() > MAX_HOLDERS {
         return Err(ManifestError::TooLarge("holders"));
     }
-    let (mut names, mut tags) = (HashSet::new(), HashSet::new());
+    let (mut names, mut seen) = (HashSet::new(), HashSet::new());
     let mut keys = Vec::new();
     for (position, holder) in holders.iter().enumerate() {
         let invalid = |field| ManifestError::Holder { position, field };
@@ -74,18 +74,26 @@ fn holders(holders: &[Holder]) -> Result<Vec<PivPublicKey>, ManifestError> {
         if !is_holder_name(&holder.name) {
             return Err(invalid("name"));
         }
-        if !is_retired_slot(&holder.slot) {
+        let (fits, pgp) = match holder.kind {
+            HolderKind::Piv => (is_retired_slot(&holder.slot), holder.pgp.is_none()),
+            HolderKind::Pgp => (holder.slot == OPENPGP_SLOT, holder.pgp.as_ref().is_some_and(is_pgp_entry)),
+        };
+        if !fits {
             return Err(invalid("slot"));
         }
-        let key = PivPublicKey::from_recipient(&holder.recipient).map_err(|_| invalid("recipient"))?;
-        if key.to_recipient() != holder.recipient {
-            return Err(invalid("recipient"));
+        if !pgp {
+            return Err(invalid("pgp"));
         }
+        let key = HolderKey::of(holder).map_err(|_| invalid("recipient"))?;
         if !names.insert(holder.name.as_str()) {
             return Err(duplicate("name"));
         }
-        // Equal keys have equal tags; two keys with one tag would cost a holder a second private-key operation.
-        if !tags.insert(key.tag()) {
+        // Equal PIV keys have equal tags; two keys with one tag would cost a holder a second private-key operation.
+        let named = match &key {
+            HolderKey::Piv(key) => key.tag().to_vec(),
+            HolderKey::Pgp(key) => key.to_string().into_bytes(),
+        };
+        if !seen.insert(named) {
             return Err(duplicate("key"));
         }
         keys.push(key);

@@ -1,6 +1,6 @@
 //! Reads the block. The flat formats are unflattened to the same shape first, and have nothing but strings.
 
-use super::{AgeKey, KeyGroup, Metadata, OtherKey, Selector};
+use super::{AgeKey, KeyGroup, Metadata, OtherKey, PgpKey, Selector};
 use crate::error::ParseError;
 use crate::limits::{MAX_GROUPS, MAX_PATTERN, MAX_RECIPIENTS, MAX_WRAPPED_KEY};
 use crate::tree::{Item, Kind, Map, Scalar, Value, pairs};
@@ -73,9 +73,12 @@ fn group(fields: &Fields<'_>, left: &mut usize) -> Result<KeyGroup, ParseError> 
     };
     let mut group = KeyGroup::default();
     for kind in OtherKey::ALL {
-        let count = fields.list(kind.field())?.len();
-        take(kind.field(), count)?;
-        group.others.extend(std::iter::repeat_n(kind, count));
+        let listed = fields.list(kind.field())?;
+        take(kind.field(), listed.len())?;
+        group.others.extend(std::iter::repeat_n(kind, listed.len()));
+        if kind == OtherKey::Pgp {
+            group.pgp.extend(listed.iter().filter_map(pgp));
+        }
     }
     let listed = fields.list("age")?;
     take("age", listed.len())?;
@@ -88,6 +91,12 @@ fn group(fields: &Fields<'_>, left: &mut usize) -> Result<KeyGroup, ParseError> 
         group.age.push(AgeKey { recipient: recipient.to_owned(), wrapped: wrapped.to_owned() });
     }
     Ok(group)
+}
+
+/// An entry that is not whole is one that nobody here can open, and no reason to refuse the document.
+fn pgp(key: &Fields<'_>) -> Option<PgpKey> {
+    let text = |field| key.text(field).ok().flatten().filter(|text| text.len() <= MAX_WRAPPED_KEY);
+    Some(PgpKey { fingerprint: text("fp")?.to_owned(), message: text("enc")?.to_owned() })
 }
 
 /// A whole number, which old versions of sops wrote as a floating point one.

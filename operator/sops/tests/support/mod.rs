@@ -216,3 +216,13 @@ pub fn miscounted(printed: &[u8]) -> String {
     };
     text.lines().map(line).collect()
 }
+
+/// What an armored age file holds.
+pub fn open_age_file(armored: &str, identity: &age::x25519::Identity) -> Vec<u8> {
+    let file = age::Decryptor::new(age::armor::ArmoredReader::new(armored.as_bytes())).expect("an age file");
+    let mut payload = Vec::new();
+    let identity = std::iter::once(identity as &dyn age::Identity);
+    std::io::Read::read_to_end(&mut file.decrypt(identity).expect("the identity fits"), &mut payload)
+        .expect("read");
+    payload
+}

@@ -1,4 +1,5 @@
-//! The card itself: everything a YubiKey's PIV applet remembers, and which function answers which instruction.
+//! The card itself: everything a YubiKey's PIV applet remembers, and which function answers which instruction. Its OpenPGP
+//! applet is [`openpgp`].
 //!
 //! Follows SP 800-73-4 part 2 and Yubico's published PIV extensions. Knows nothing of readers, sockets or time-outs:
 //! [`crate::key`] decides when a touch has been given and hands complete commands to [`Card::perform`].
@@ -9,6 +10,7 @@ mod info;
 mod keys;
 mod management;
 mod objects;
+mod openpgp;
 mod references;
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,10 @@ pub struct Counters {
     pub management_attempts: u64,
     /// Commands that waited for a touch.
     pub touches_wanted: u64,
+    /// VERIFY commands of the OpenPGP applet that carried the user's PIN, right or wrong.
+    pub openpgp_pin_attempts: u64,
+    /// Operations with the OpenPGP applet's decryption key.
+    pub decipherments: u64,
     /// Times the card lost power or was reset.
     pub power_losses: u64,
 }
@@ -81,6 +87,7 @@ enum Applet {
     Piv,
     Management,
     Otp,
+    OpenPgp,
 }
 
 /// What is gone when the power goes.
@@ -93,6 +100,7 @@ struct Session {
     management_authenticated: bool,
     challenge: Option<management::Challenge>,
     last_touch: Option<Instant>,
+    openpgp: openpgp::Verified,
 }
 
 /// One software YubiKey.
@@ -105,6 +113,7 @@ pub struct Card {
     pub slots: BTreeMap<u8, SlotKey>,
     pub objects: BTreeMap<Vec<u8>, Vec<u8>>,
     pub authority: Authority,
+    openpgp: openpgp::OpenPgp,
     pub counters: Counters,
     session: Session,
 }
@@ -129,6 +138,7 @@ impl Card {
             slots: BTreeMap::new(),
             objects,
             authority,
+            openpgp: openpgp::OpenPgp::factory(),
             counters: Counters::default(),
             session: Session::default(),
         }
@@ -165,6 +175,7 @@ impl Card {
         }
         match self.session.applet {
             Some(Applet::Piv) => self.piv(command, fresh),
+            Some(Applet::OpenPgp) => self.openpgp(command),
             Some(Applet::Management) if command.ins == 0x1d => self.read_config(),
             Some(Applet::Otp) if (command.ins, command.p1) == (0x01, 0x10) => {
                 Answer::data(self.serial.to_be_bytes().to_vec())
@@ -197,7 +208,12 @@ impl Card {
     }
 
     fn select(&mut self, command: &Command) -> Answer {
-        let known = [(PIV, Applet::Piv), (MANAGEMENT, Applet::Management), (OTP, Applet::Otp)];
+        let known = [
+            (PIV, Applet::Piv),
+            (MANAGEMENT, Applet::Management),
+            (OTP, Applet::Otp),
+            (openpgp::AID, Applet::OpenPgp),
+        ];
         let Some((_, applet)) = known.into_iter().find(|(aid, _)| command.data.starts_with(aid)) else {
             return NOT_FOUND.into();
         };
@@ -206,6 +222,7 @@ impl Card {
         Answer::data(match applet {
             Applet::Piv => info::piv_properties(),
             Applet::Management => info::management_banner(self.firmware).into_bytes(),
+            Applet::OpenPgp => Vec::new(),
             Applet::Otp => vec![self.firmware.0, self.firmware.1, self.firmware.2, 0, 0, 0, 0],
         })
     }
@@ -221,6 +238,7 @@ impl Card {
         }
         let counters = self.counters;
         let authority = std::mem::take(&mut self.authority);
+        let openpgp = std::mem::replace(&mut self.openpgp, openpgp::OpenPgp::factory());
         let management = ManagementKey::factory(self.firmware);
         *self = Self::new(
             self.serial,
@@ -230,7 +248,8 @@ impl Card {
             management,
         );
         self.objects.insert(objects::ATTESTATION_CERTIFICATE.to_vec(), authority.stored_certificate());
-        (self.counters, self.authority, self.session.applet) = (counters, authority, Some(Applet::Piv));
+        (self.counters, self.authority, self.openpgp) = (counters, authority, openpgp);
+        self.session.applet = Some(Applet::Piv);
         OK.into()
     }
 }

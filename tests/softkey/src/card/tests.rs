@@ -165,3 +165,41 @@ fn every_card_is_different() {
     assert_ne!(one.slots[&0x82].point(), other.slots[&0x82].point());
     assert_ne!(one.authority.certificate(), other.authority.certificate());
 }
+
+#[test]
+fn the_openpgp_applet_deciphers_after_its_own_pin_until_another_applet_is_selected() {
+    let mut card = card();
+    let (secret, peer) = ([7; 32], p256::SecretKey::from_slice(&[9; 32]).unwrap());
+    let select = |card: &mut Card, aid: &[u8]| assert_eq!(send(card, 0xa4, 4, 0, aid), OK);
+    let import = {
+        let lengths = tlv::element(0x7f48, &[0x92, 32]);
+        tlv::element(0x4d, &[tlv::element(0xb8, &[]), lengths, tlv::element(0x5f48, &secret)].concat())
+    };
+    let point = p256::elliptic_curve::sec1::ToEncodedPoint::to_encoded_point(&peer.public_key(), false);
+    let cipher = tlv::element(0xa6, &tlv::element(0x7f49, &tlv::element(0x86, point.as_bytes())));
+    let decipher = |card: &mut Card| card.perform(&command(0x2a, 0x80, 0x86, &cipher));
+    select(&mut card, super::openpgp::AID);
+    assert_eq!(send(&mut card, 0xdb, 0x3f, 0xff, &import), SECURITY_STATUS, "the admin PIN is needed");
+    assert_eq!(send(&mut card, 0x20, 0, 0x83, b"12345678"), OK);
+    assert_eq!(send(&mut card, 0xdb, 0x3f, 0xff, &import), OK);
+    assert_eq!(decipher(&mut card).sw, SECURITY_STATUS);
+    assert_eq!(send(&mut card, 0x20, 0, 0x82, b"000000"), 0x63c2);
+    assert_eq!(send(&mut card, 0x20, 0, 0x81, b"123456"), OK);
+    assert_eq!(decipher(&mut card).sw, SECURITY_STATUS, "that was the PIN for signatures");
+    assert_eq!(send(&mut card, 0x20, 0, 0x82, b"123456"), OK);
+    let shared = p256::ecdh::diffie_hellman(
+        peer.to_nonzero_scalar(),
+        p256::SecretKey::from_slice(&secret).unwrap().public_key().as_affine(),
+    );
+    for _ in 0..2 {
+        let answer = decipher(&mut card);
+        assert_eq!((answer.sw, answer.data), (OK, shared.raw_secret_bytes().to_vec()));
+    }
+    select(&mut card, super::PIV);
+    select(&mut card, super::openpgp::AID);
+    assert_eq!(decipher(&mut card).sw, SECURITY_STATUS);
+    for left in [0x63c2, 0x63c1, BLOCKED, BLOCKED] {
+        assert_eq!(send(&mut card, 0x20, 0, 0x82, b"000000"), left);
+    }
+    assert_eq!((card.counters.decipherments, card.counters.openpgp_pin_attempts), (2, 7));
+}

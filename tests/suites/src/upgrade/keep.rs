@@ -148,7 +148,10 @@ impl Life {
             ),
             ("manifest", one("secret.yaml", secret, json!({ "manifest": {} }))),
         ];
-        for (name, spec) in plain {
+        let mut composed = one("db.yaml", "user: shop\npassword: 'a:b'\n", json!({ "flat": {} }));
+        let url = "//{{ user }}:{{ password | urlencode }}@db{% for key in data %}, {{ key }}{% endfor %}";
+        composed["target"] = json!({ "template": { "mergePolicy": "Merge", "data": { "url": url } } });
+        for (name, spec) in plain.into_iter().chain([("composed", composed)]) {
             self.apply_and_keep(to, name, &spec);
             self.world.wait_for(name, "True", "Materialised");
         }

@@ -52,6 +52,7 @@ fn nothing_secret_is_said_written_or_left_anywhere() {
 
     foreign_secrets(&world, &mut birds, &recipient);
     bad_mappings(&world, &mut birds, &recipient);
+    templates(&world, &mut birds, &recipient);
     bad_documents(&world, &mut birds, &recipient);
     too_much(&world, &mut birds, &recipient);
     refused_writes(&world, &mut birds, &recipient);
@@ -220,6 +221,23 @@ fn bad_mappings(world: &World, birds: &mut Aviary, recipient: &str) {
     let twice = world.sops.encrypt("a.yaml", &format!("password: {}\n", bird("mapping-twice")), recipient);
     world.apply_secret("twice", json!({ "documents": [{ "sops": twice }, { "sops": twice }] }));
     world.wait_for("twice", "False", "InvalidMapping");
+}
+
+/// What is put together, and what cannot be.
+fn templates(world: &World, birds: &mut Aviary, recipient: &str) {
+    for (name, text, reason) in [
+        ("composed", "//{{ password | urlencode }}@{{ password | tojson }}", "Materialised"),
+        ("template-name", "{{ data[password] }}", "TemplateFailed"),
+        ("template-base64", "{{ password | b64decode }}", "TemplateFailed"),
+        ("template-key", "{{ password }}{{ pasword }}", "TemplateFailed"),
+    ] {
+        let plaintext = format!("password: '{}!'\n", birds.canary(name));
+        let document = world.sops.encrypt("a.yaml", &plaintext, recipient);
+        let target = json!({ "template": { "data": { "out": text } } });
+        world.apply_secret(name, json!({ "documents": [{ "sops": document }], "target": target }));
+        let status = if reason == "Materialised" { "True" } else { "False" };
+        world.wait_for(name, status, reason);
+    }
 }
 
 /// Documents with a fault, and files that somebody forgot to encrypt: what stands in them is not repeated.

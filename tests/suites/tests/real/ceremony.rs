@@ -360,7 +360,7 @@ fn open_with(key: &SoftKey, spec: &touchseal_crds::KeyringSpec) -> OpenKeyring {
         let shared = p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), peer.as_affine());
         Ok::<_, std::convert::Infallible>(Zeroizing::new((*shared.raw_secret_bytes()).into()))
     };
-    let master = holder::unwrap(verified.active_wrapped(), public, &mut ecdh).unwrap();
+    let master = holder::unwrap(verified.active_wrapped(), public.piv().unwrap(), &mut ecdh).unwrap();
     OpenKeyring::open(&verified, master).unwrap()
 }
 

@@ -364,3 +364,33 @@ fn reports_of_a_real_cluster_are_read_by_a_real_browser() {
 fn read(place: &Path) -> String {
     fs::read_to_string(place).unwrap()
 }
+
+/// What is around a value is no rotation of it, and of a composed value the oldest document counts.
+#[test]
+fn a_new_template_rotates_nothing() {
+    let apps = Apps::new("template-leak");
+    let place = apps.encrypt("place.yaml", "host: db\n");
+    let apply = |place: &str, password: &str, url: &str| {
+        let template = json!({ "template": { "data": { "url": url } } });
+        apps.apply_secret(
+            "db",
+            json!({ "documents": [{ "sops": place }, { "sops": password }], "target": template }),
+        );
+    };
+    let first = apps.encrypt("password.yaml", "password: first\n");
+    apply(&place, &first, "//{{ password }}@{{ host }}");
+    apps.wait_for_generation("db", 1);
+    open(&apps, "leak", &[]);
+    wait_for(&apps, "leak", [1, 0, 0, 0]);
+    apply(&place, &first, "//{{ password }}@{{ host }}/shop");
+    apps.wait_for_generation("db", 2);
+    // The host moves, the password stays.
+    let moved = apps.encrypt("place.yaml", "host: db2\n");
+    apply(&moved, &first, "//{{ password }}@{{ host }}/shop");
+    apps.wait_for_generation("db", 3);
+    wait_for(&apps, "leak", [1, 0, 0, 0]);
+    let second = apps.encrypt("password.yaml", "password: second\n");
+    apply(&moved, &second, "//{{ password }}@{{ host }}/shop");
+    apps.wait_for_generation("db", 4);
+    wait_for(&apps, "leak", [0, 0, 1, 0]);
+}

@@ -46,6 +46,7 @@ fn stock_tools_open_a_document_with_the_yubikey_alone() {
         serial: SERIAL,
         slot: "82".to_owned(),
         recipient: PivPublicKey::from_sec1(&public).unwrap().to_recipient(),
+        pgp: None,
         pin_policy: Some(PinPolicy::Once),
         touch_policy: Some(TouchPolicy::Always),
     };

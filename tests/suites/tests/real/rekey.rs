@@ -153,6 +153,12 @@ fn open(spec: &KeyringSpec, key: &SoftKey) -> OpenKeyring {
     OpenKeyring::open(&verified, master).unwrap()
 }
 
+/// The newest age identity of a namespace, as sops takes it.
+pub fn identity(spec: &KeyringSpec, key: &SoftKey, namespace: &str) -> String {
+    let (_, identity) = open(spec, key).namespace(namespace).unwrap().remove(0);
+    identity.identity().to_string().expose_secret().to_owned()
+}
+
 fn recipient(keyring: &OpenKeyring, namespace: &str) -> String {
     keyring.recipient_spec(namespace).unwrap().recipient
 }

@@ -12,7 +12,11 @@ fn what_is_no_sops_document_never_gets_into_the_cluster() {
     let truncated = document.split("lastmodified").next().unwrap().to_owned();
     let reference = json!({ "name": "map", "key": "app.yaml" });
     let path = json!({ "path": "password", "key": "password" });
-    let cases: [(&str, Value, &str); 13] = [
+    let templates = |data: Value| json!({ "documents": [{ "sops": document }], "target": { "template": { "data": data } } });
+    let many: serde_json::Map<String, Value> = (0..65).map(|n| (format!("k{n}"), json!("x"))).collect();
+    let long: serde_json::Map<String, Value> =
+        (0..5).map(|n| (format!("k{n}"), json!("x".repeat(60_000)))).collect();
+    let cases: [(&str, Value, &str); 18] = [
         ("plaintext", inline("password: hunter2\n"), "not a sops document"),
         ("empty", inline(""), "not a sops document"),
         ("truncated", inline(&truncated), "sops metadata"),
@@ -54,6 +58,11 @@ fn what_is_no_sops_document_never_gets_into_the_cluster() {
             json!({ "documents": [{ "sops": document }], "target": { "name": "-A-" } }),
             "target.name",
         ),
+        ("no template", templates(json!({})), "target.template.data"),
+        ("too many templates", templates(many.into()), "must have at most 64"),
+        ("a template that is too long", templates(json!({ "k": "x".repeat(65_537) })), "Too long"),
+        ("templates that are too long in all", templates(long.into()), "262144 characters in all"),
+        ("a key that is too long", templates(json!({ "k".repeat(254): "x" })), "1 to 253 characters"),
     ];
     for (what, spec, words) in cases {
         let said = apps.refused_secret("app", spec);

@@ -106,7 +106,7 @@ impl<'a> Targets<'a> {
         }
         let nobody = || TargetError::Nobody(path.display().to_string());
         let config = config.ok_or_else(nobody)?;
-        let Chosen { place, groups, threshold, rules, written_for } =
+        let Chosen { place, groups, threshold, rules, written_for, pgp: _ } =
             config.choose(path)?.ok_or_else(nobody)?;
         let recipients = wrapping::recipients(&groups, threshold, &HashSet::new())?;
         let mut listed: Vec<String> = Vec::new();

@@ -8,6 +8,7 @@ use touchseal_token::{Card, Which};
 
 use super::enrol;
 use super::new_key::{self, NewKeyArgs};
+use super::pgp_key::{self, PgpArgs};
 use crate::args::Global;
 use crate::duration::now;
 use crate::error::{Exit, Explain, Failure};
@@ -23,6 +24,8 @@ pub struct CreateArgs {
     name: String,
     #[command(flatten)]
     key: NewKeyArgs,
+    #[command(flatten)]
+    pgp: PgpArgs,
     /// Another holder, whose YubiKey is plugged in too, or afterwards; may be given several times
     #[arg(long, value_name = "NAME")]
     and_holder: Vec<String>,
@@ -91,9 +94,7 @@ pub fn run(args: &CreateArgs, global: &Global) -> Result<(), Failure> {
     let mut known = Store::open()?;
 
     let mut pin = PinSource::new(&args.pin);
-    let mut card = Card::open(args.key.serial.map_or(Which::Only, Which::Serial))?;
-    let holder = new_key::make_holder(&args.name, &mut card, &args.key, &mut pin)?;
-    drop(card);
+    let holder = first(args, &mut pin)?;
     let (serial, slot) = (holder.serial, holder.slot.clone());
     let holders = with_others(args, holder, &mut pin)?;
     let written = || -> Result<String, Failure> {
@@ -107,14 +108,27 @@ pub fn run(args: &CreateArgs, global: &Global) -> Result<(), Failure> {
     };
     let fingerprint = written().map_err(|failure| {
         // The key is on the card; generating another one would only fill slots.
-        let again =
-            format!("{}; then use the key that was made: --slot {slot} --use-existing", failure.hint());
+        let again = match args.pgp.pgp {
+            Some(_) => failure.hint().to_owned(),
+            None => {
+                format!("{}; then use the key that was made: --slot {slot} --use-existing", failure.hint())
+            }
+        };
         Failure::new(failure.exit(), failure.what(), again)
     })?;
 
     output::print(&format!("keyring {} created\nfingerprint {fingerprint}\n", args.name))?;
     terminal::say(&next_steps(&args.name, &out.display().to_string(), serial, &slot));
     Ok(())
+}
+
+/// The first holder: by a new key on the YubiKey that is plugged in, or by a PGP key.
+fn first(args: &CreateArgs, pin: &mut PinSource) -> Result<Holder, Failure> {
+    if let Some(fingerprint) = &args.pgp.pgp {
+        return pgp_key::holder(&args.key, fingerprint);
+    }
+    let mut card = Card::open(args.key.serial.map_or(Which::Only, Which::Serial))?;
+    new_key::make_holder(&args.name, &mut card, &args.key, pin)
 }
 
 /// Who is named, before anything is done on a YubiKey.

@@ -219,11 +219,11 @@ fn bare(spec: &KeyringSpec) -> KeyringSpec {
 /// That the new YubiKey opens what it was given, before anybody relies on it: one operation of it.
 fn prove(keyring: &str, spec: &KeyringSpec, holder: &Holder, pin: &mut PinSource) -> Result<(), Failure> {
     let next = manifest::verify(spec).map_err(ChangeError::Verify)?;
-    let (mut card, _) = card::open_holder(keyring, &next, Some(holder.serial))?;
+    let (mut token, _) = card::open_holder(keyring, &next, Some(holder.serial))?;
     if next.quorum().is_some() {
-        return card::open_share(keyring, &next, &mut card, holder, pin).map(drop);
+        return card::open_share(keyring, &next, &mut token, holder, pin).map(drop);
     }
-    card::open_keyring(keyring, &next, &mut card, holder, pin)?.seal();
+    card::open_keyring(keyring, &next, &mut token, holder, pin)?.seal();
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use touchseal_token::{Card, Which};
 
 use super::change::{Change, ChangeError};
 use super::new_key::{self, NewKeyArgs};
+use super::pgp_key::{self, PgpArgs};
 use super::public_key::PublicKeyArgs;
 use crate::args::Global;
 use crate::card;
@@ -28,18 +29,20 @@ pub struct EnrolArgs {
     key: NewKeyArgs,
     #[command(flatten)]
     public: PublicKeyArgs,
+    #[command(flatten)]
+    pgp: PgpArgs,
     /// Serial number of the YubiKey that opens the keyring
     #[arg(long, value_name = "NUMBER")]
     with_serial: Option<u32>,
     #[command(flatten)]
     pin: PinArgs,
     /// Read the new YubiKey's PIN from this open file descriptor; with --pin-fd alone both have that PIN
-    #[arg(long, value_name = "FD", conflicts_with_all = ["recipient", "attestation"])]
+    #[arg(long, value_name = "FD", conflicts_with_all = ["recipient", "attestation", "pgp"])]
     new_pin_fd: Option<u32>,
     /// Accept a keyring not seen before without asking
     #[arg(long)]
     yes: bool,
-    /// With --recipient or --attestation: do and show everything, the YubiKey's operation included, and write nothing
+    /// With --recipient, --attestation or --pgp: do and show everything, the YubiKey's operation included, and write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -69,7 +72,7 @@ impl Explain for EnrolError {
             Self::Several(_) => "name one with --serial".to_owned(),
             Self::NoNewCard => "nothing was changed; plug it in and run the command again".to_owned(),
             Self::KeyTaken(_) => "enrol another key, or remove that holder first".to_owned(),
-            Self::NothingToTry => "give the key with --recipient or --attestation".to_owned(),
+            Self::NothingToTry => "give the key with --recipient, --attestation or --pgp".to_owned(),
         }
     }
 
@@ -86,7 +89,7 @@ impl Explain for EnrolError {
 pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[])?;
     new_key::check_name(&args.key)?;
-    if args.dry_run && !args.public.given() {
+    if args.dry_run && !args.public.given() && args.pgp.pgp.is_none() {
         return Err(EnrolError::NothingToTry.into());
     }
     let change = Change::begin(&args.file, args.yes, args.dry_run)?;
@@ -103,9 +106,14 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
         let hint = failure.hint().replace("--serial", "--with-serial");
         Failure::new(failure.exit(), failure.what(), hint)
     })?;
-    let new = match given {
-        Some(given) => given.holder,
-        None => {
+    let new = match (given, &args.pgp.pgp) {
+        (Some(given), _) => given.holder,
+        (None, Some(fingerprint)) => {
+            let new = pgp_key::holder(&args.key, fingerprint)?;
+            check_pgp(before, &new)?;
+            new
+        }
+        (None, None) => {
             let mut own = args.new_pin_fd.map(|fd| PinSource::new(&PinArgs { pin_fd: Some(fd), ..args.pin }));
             on_card(&change, &args.key, own.as_mut().unwrap_or(&mut pin))?
         }
@@ -138,6 +146,15 @@ pub(super) fn check_name_is_free(manifest: &VerifiedManifest, name: &str) -> Res
 pub(super) fn check_key(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
     let mut holders = manifest.spec().holders.iter();
     match holders.find(|holder| holder.recipient == new.recipient) {
+        Some(holder) => Err(EnrolError::KeyTaken(holder.name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The same of a PGP key, whose identity is another one each time.
+fn check_pgp(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
+    let key = |holder: &Holder| holder.pgp.as_ref().map(|key| key.fingerprint.clone());
+    match manifest.spec().holders.iter().find(|holder| key(holder).is_some() && key(holder) == key(new)) {
         Some(holder) => Err(EnrolError::KeyTaken(holder.name.clone())),
         None => Ok(()),
     }

@@ -116,6 +116,7 @@ pub fn make_holder(
         serial,
         slot: key.slot.to_string(),
         recipient: public.to_recipient(),
+        pgp: None,
         pin_policy: key.pin_policy.map(card::pin_word),
         touch_policy: key.touch_policy.map(card::touch_word),
     })

@@ -122,6 +122,7 @@ fn assemble(
         serial,
         slot: slot.to_string(),
         recipient: public.to_recipient(),
+        pgp: None,
         pin_policy: attested.and_then(|it| it.pin_policy).map(card::pin_word),
         touch_policy: attested.and_then(|it| it.touch_policy).map(card::touch_word),
     })

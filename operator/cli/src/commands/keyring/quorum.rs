@@ -3,6 +3,7 @@
 use touchseal_keyring::{VerifiedManifest, manifest};
 
 use super::change::{Change, ChangeArgs, ChangeError};
+use super::pgp_key;
 use super::rotate;
 use crate::args::Global;
 use crate::duration::now;
@@ -65,7 +66,9 @@ pub fn run(args: &QuorumArgs, global: &Global) -> Result<(), Failure> {
         // The number first: the new master is never wrapped to fewer.
         let edited = manifest::verify(&spec).map_err(ChangeError::Verify)?;
         let open = open.reopen(&edited).map_err(|error| ChangeError::Edit(error.into()))?;
-        let (rotated, newer) = manifest::rotate(&edited, &open, &now()).map_err(ChangeError::Edit)?;
+        let (rotated, newer) =
+            manifest::rotate_for(&edited, &open, pgp_key::renewed(&edited.spec().holders)?, &now())
+                .map_err(ChangeError::Edit)?;
         spec = rotated;
         both = Some(newer);
     }

@@ -3,6 +3,7 @@
 use touchseal_keyring::{VerifiedManifest, manifest};
 
 use super::change::{Change, ChangeArgs, ChangeError};
+use super::pgp_key;
 use super::rotate;
 use crate::args::Global;
 use crate::duration::now;
@@ -65,7 +66,9 @@ pub fn run(args: &RemoveHolderArgs, global: &Global) -> Result<(), Failure> {
         // Removed first: the new master is never wrapped to who is to lose it.
         let removed = manifest::verify(&spec).map_err(ChangeError::Verify)?;
         let open = open.reopen(&removed).map_err(|error| ChangeError::Edit(error.into()))?;
-        let (rotated, newer) = manifest::rotate(&removed, &open, &now()).map_err(ChangeError::Edit)?;
+        let (rotated, newer) =
+            manifest::rotate_for(&removed, &open, pgp_key::renewed(&removed.spec().holders)?, &now())
+                .map_err(ChangeError::Edit)?;
         spec = rotated;
         both = Some(newer);
     }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 use touchseal_crds::KeyringSpec;
-use touchseal_crds::keyring::{GenerationState, Holder, HolderKind, KeyGeneration};
+use touchseal_crds::keyring::{GenerationState, Holder, HolderKind, KeyGeneration, PgpKey};
 
 use super::show::policies;
 
@@ -53,10 +53,18 @@ fn lines(spec: &KeyringSpec) -> String {
 
 fn holder(holder: &Holder) -> String {
     let (pin, touch) = policies(holder);
-    // `policies` reads pin_policy and touch_policy; a YubiKey is the one kind there is.
-    let Holder { name, kind: HolderKind::Piv, serial, slot, recipient, pin_policy: _, touch_policy: _ } =
-        holder;
-    format!("holder {name}: YubiKey {serial}, slot {slot}, PIN {pin}, touch {touch}, {recipient}")
+    // `policies` reads pin_policy and touch_policy.
+    let Holder { name, kind, serial, slot, recipient, pgp, pin_policy: _, touch_policy: _ } = holder;
+    let place = match kind {
+        HolderKind::Piv => format!("slot {slot}"),
+        HolderKind::Pgp => format!("{slot} key"),
+    };
+    let key = pgp.as_ref().map(|PgpKey { fingerprint, public_key, identity }| {
+        let (public_key, identity) = (hash(public_key), hash(identity));
+        format!(", PGP key {fingerprint} (sha256 {public_key}), identity sha256 {identity}")
+    });
+    let key = key.unwrap_or_default();
+    format!("holder {name}: YubiKey {serial}, {place}, PIN {pin}, touch {touch}, {recipient}{key}")
 }
 
 fn generation(entry: &KeyGeneration, spec: &KeyringSpec) -> String {
@@ -99,7 +107,7 @@ mod tests {
     use crate::card::testing::holder;
     use serde_json::Value;
     use touchseal_crds::KeyringSpec;
-    use touchseal_crds::keyring::{EmergencyEnrolment, HandOver, KeyRemoval};
+    use touchseal_crds::keyring::{EmergencyEnrolment, HandOver, KeyRemoval, PgpKey};
     use touchseal_keyring::manifest;
 
     const TIME: &str = "2026-01-01T00:00:00Z";
@@ -143,6 +151,11 @@ mod tests {
     /// Whoever commits an edit must see all of it: each field there is, changed alone, is shown.
     #[test]
     fn every_field_that_changes_is_shown() {
+        let pgp = PgpKey {
+            fingerprint: "A".repeat(40),
+            public_key: "-----BEGIN PGP PUBLIC KEY BLOCK-----".to_owned(),
+            identity: "-----BEGIN PGP MESSAGE-----".to_owned(),
+        };
         let (spec, open) = manifest::create(vec![holder("anna", 1), holder("ben", 2)], TIME).unwrap();
         let verified = manifest::verify(&spec).unwrap();
         let (rotated, _) = manifest::rotate(&verified, &open, TIME).unwrap();
@@ -160,15 +173,17 @@ mod tests {
             emergency_enrolment: Some(EmergencyEnrolment::Allow),
             signature: rotated.signature,
         };
+        let mut full = full;
+        full.holders[0].pgp = Some(pgp);
         let before = serde_json::to_value(&full).unwrap();
         let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let mut seen = 0;
-        for at in ["", "/holders/0", "/generations/1"] {
+        for at in ["", "/holders/0", "/holders/0/pgp", "/generations/1"] {
             for field in fields(before.pointer(at).unwrap()) {
                 let mut after = before.clone();
                 let place = after.pointer_mut(&format!("{at}/{field}")).unwrap();
                 *place = match (&*place, field.as_str()) {
-                    (_, "kind") => continue, // there is one
+                    (_, "kind") => "Pgp".into(),
                     (_, "handOver") => "Allow".into(),
                     (_, "onKeyRemoval") => "Keep".into(),
                     (_, "emergencyEnrolment") => "Deny".into(),
@@ -177,6 +192,7 @@ mod tests {
                     (Value::String(text), _) => format!("x{text}").into(),
                     (Value::Number(number), _) => (number.as_u64().unwrap() + 1).into(),
                     (Value::Array(list), _) => list[1..].into(),
+                    (Value::Object(_), "pgp") => Value::Null,
                     (other, _) => panic!("{field}: {other}"),
                 };
                 let after: KeyringSpec = serde_json::from_value(after).unwrap();

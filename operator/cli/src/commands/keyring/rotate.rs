@@ -3,6 +3,7 @@
 use touchseal_keyring::manifest;
 
 use super::change::{Change, ChangeArgs, ChangeError};
+use super::pgp_key;
 use crate::args::Global;
 use crate::duration::now;
 use crate::error::Failure;
@@ -22,7 +23,8 @@ pub fn run(args: &RotateArgs, global: &Global) -> Result<(), Failure> {
     let before = change.manifest();
     let old = before.active_generation();
     let open = change.open(args.change.serial, &mut PinSource::new(&args.change.pin))?;
-    let (spec, both) = manifest::rotate(before, &open, &now()).map_err(ChangeError::Edit)?;
+    let (spec, both) = manifest::rotate_for(before, &open, pgp_key::renewed(&before.spec().holders)?, &now())
+        .map_err(ChangeError::Edit)?;
     open.seal();
     let (name, file) = (change.name().to_owned(), change.path().display().to_string());
     if change.end(&spec)? {

@@ -51,6 +51,7 @@ fn rules(written: &[(&str, &[&str])]) -> Piece {
             place: "rule".to_owned(),
             groups: vec![texts(recipients)],
             threshold: None,
+            pgp: Vec::new(),
             rules: touchseal_sops::Rules::default(),
             written_for: Some(("main".to_owned(), (*namespace).to_owned())),
         },

@@ -13,6 +13,7 @@ use super::document::{self, Doc};
 use super::finding::{Finding, Place, listed, shown};
 use super::plain;
 use super::rules::Rule;
+use super::templates;
 use super::tree::Source;
 use crate::commands::encrypt::is_never_meant;
 use crate::commands::verify::objects::{self, Judged};
@@ -190,7 +191,9 @@ impl Piece {
             let kind = |key| plain::text(node, key).unwrap_or_default();
             kind("kind") == "EncryptedSecret" && kind("apiVersion").starts_with("touchseal.dev/")
         });
-        let places: Vec<Option<usize>> = there.map(Node::start).collect();
+        let there: Vec<&Node> = there.collect();
+        there.iter().for_each(|object| templates::look(self, text, object));
+        let places: Vec<Option<usize>> = there.into_iter().map(Node::start).collect();
         for (index, object) in judged.into_iter().enumerate() {
             let start = places.get(index).copied().flatten().unwrap_or_default();
             let end = places.get(index + 1).copied().flatten().unwrap_or(usize::MAX);

@@ -26,6 +26,7 @@ fn rule(selector: Selector) -> One {
         place: "rule 1 of .sops.yaml".to_owned(),
         groups: vec![vec!["age1x".to_owned()]],
         threshold: None,
+        pgp: Vec::new(),
         rules: touchseal_sops::Rules { selector, ..touchseal_sops::Rules::default() },
         written_for: None,
     })

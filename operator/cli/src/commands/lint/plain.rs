@@ -107,7 +107,7 @@ fn is_placeholder_in_base64(text: &str) -> bool {
 }
 
 /// Whether a text stands for a value that is put in later.
-fn is_placeholder(text: &str) -> bool {
+pub fn is_placeholder(text: &str) -> bool {
     const WORDS: [&str; 8] =
         ["changeme", "replaceme", "placeholder", "todo", "tbd", "redacted", "example", "dummy"];
     let text = text.trim();

@@ -107,6 +107,12 @@ rules! {
     ManifestInvalid "manifest-invalid" Error false
         "An EncryptedSecret that the API server would refuse, or take otherwise than it is written"
         "correct the manifest";
+    TemplateInvalid "template-invalid" Error false
+        "A template that does not parse, asks for what there is not, or for a key that no document gives"
+        "correct the template; docs/templates.md says what there is";
+    TemplateLiteral "template-literal" Error true
+        "A template with what looks like a password, token or key written out in it, or one that puts nothing in"
+        "put the value into a document, and its name into the template; if it was ever pushed, change it";
     NameCollision "name-collision" Error true
         "Two EncryptedSecrets of one namespace with the same name, or that make the same Secret"
         "give one of them another name, or another spec.target.name";

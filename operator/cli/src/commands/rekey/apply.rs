@@ -37,7 +37,9 @@ impl Explain for ApplyError {
                 "whoever may read it encrypts it for that namespace: touchseal decrypt, then touchseal encrypt".to_owned()
             }
             Self::Change(ChangeError::OtherKinds { .. } | ChangeError::OtherRecipient { .. }) => {
-                "take the other kinds away with --drop-others, or use sops itself: sops updatekeys, sops rotate".to_owned()
+                "take the other kinds away with --drop-others, let it keep its data key with --keep-data-key, or use sops \
+                 itself: sops updatekeys, sops rotate"
+                    .to_owned()
             }
             Self::Change(ChangeError::Encrypt(EncryptError::Recipient { .. })) => {
                 "take that recipient away with --drop-others, or use sops itself: sops updatekeys, sops rotate".to_owned()
@@ -141,6 +143,7 @@ fn change(
 /// What opens the document, and whether that proves it to be the namespace's: with nothing but the namespace's own keys.
 fn opener(job: &Job, path: &Path, keys: &mut Identities) -> Result<(Rc<Opener>, bool), Failure> {
     match &job.namespace {
+        _ if job.by_gpg => Ok((keys.by_gpg(&job.document)?, false)),
         Some((namespace, own)) if !job.stock => {
             let opener = keys.for_namespace(namespace)?;
             // What is wrapped to was published or remembered; now that the keyring is open, it tells itself.

@@ -84,7 +84,7 @@ fn place(file: &FileJob, job: &Job) -> String {
 fn known(job: &Job, recipient: &str) -> String {
     match &job.namespace {
         Some((namespace, own)) if own == recipient => format!(
-            " (known as namespace {namespace}'s own; asked because an age key of yours opens the document)"
+            " (known as namespace {namespace}'s own; asked because a key of your own opens the document)"
         ),
         _ => String::new(),
     }

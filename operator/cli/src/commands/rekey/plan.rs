@@ -13,6 +13,8 @@ pub struct Keys {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub keys: Keys,
+    /// PGP keys that its rule names: they stay.
+    pub pgp: Vec<String>,
     /// The recipients of the document's namespace, if it is known: those of older key generations go.
     pub own: Option<RecipientSpec>,
 }
@@ -64,11 +66,16 @@ pub fn of_namespace(before: &Keys, own: &RecipientSpec) -> Result<Wanted, PlanEr
     let groups =
         groups.map(|group| if only || holds(group) { vec![own.recipient.clone()] } else { group.clone() });
     let keys = Keys { groups: groups.collect(), threshold: before.threshold };
-    Ok(Wanted { keys, own: Some(own.clone()) })
+    Ok(Wanted { keys, pgp: Vec::new(), own: Some(own.clone()) })
 }
 
 /// Who a file should be encrypted to: as its rule says. A rule that names the namespace's older keys is not followed.
-pub fn of_rule(keys: Keys, namespace: &str, own: Option<&RecipientSpec>) -> Result<Wanted, PlanError> {
+pub fn of_rule(
+    keys: Keys,
+    pgp: Vec<String>,
+    namespace: &str,
+    own: Option<&RecipientSpec>,
+) -> Result<Wanted, PlanError> {
     if let Some(own) = own {
         let older = own.generations.iter().find(|one| {
             one.recipient != own.recipient && keys.groups.iter().flatten().any(|text| *text == one.recipient)
@@ -78,7 +85,7 @@ pub fn of_rule(keys: Keys, namespace: &str, own: Option<&RecipientSpec>) -> Resu
             return Err(PlanError::StaleRule { namespace: namespace.to_owned(), found, active });
         }
     }
-    Ok(Wanted { keys, own: own.cloned() })
+    Ok(Wanted { keys, pgp, own: own.cloned() })
 }
 
 /// What changes. Recipients that stay keep their places; one that comes takes the place of its namespace's older one.

@@ -58,7 +58,7 @@ fn in_key_groups_only_the_namespaces_change() {
 }
 
 fn by_rule(before: &str, rule: &str, drop_others: bool) -> Result<String, PlanError> {
-    let wanted = of_rule(keys(rule), "shop", Some(&shop()))?;
+    let wanted = of_rule(keys(rule), Vec::new(), "shop", Some(&shop()))?;
     plan(&keys(before), &wanted, drop_others).map(|plan| shown(&plan.after))
 }
 
@@ -86,13 +86,13 @@ fn key_groups_that_change_leave_nobody_behind() {
     assert_eq!(by_rule("a b", "a|b", false).unwrap(), "a|b");
     assert_eq!(by_rule("a b me", "a|b", false), Err(PlanError::NoPlace("me".into())));
     assert_eq!(by_rule("a b me", "a|b", true).unwrap(), "a|b");
-    let split = plan(&keys("a b"), &of_rule(keys("a|b"), "shop", None).unwrap(), false).unwrap();
+    let split = plan(&keys("a b"), &of_rule(keys("a|b"), Vec::new(), "shop", None).unwrap(), false).unwrap();
     assert!(!split.is_empty(), "the same recipients in other groups are other shares");
-    let same = plan(&keys("a|b"), &of_rule(keys("a|b"), "shop", None).unwrap(), false).unwrap();
+    let same = plan(&keys("a|b"), &of_rule(keys("a|b"), Vec::new(), "shop", None).unwrap(), false).unwrap();
     assert!(same.is_empty());
     let two = || Keys { threshold: Some(2), ..keys("a|b|c") };
     let all = keys("a|b|c");
-    assert!(!plan(&all, &of_rule(two(), "shop", None).unwrap(), false).unwrap().is_empty());
-    let kept = plan(&two(), &of_rule(all, "shop", None).unwrap(), false).unwrap();
+    assert!(!plan(&all, &of_rule(two(), Vec::new(), "shop", None).unwrap(), false).unwrap().is_empty());
+    let kept = plan(&two(), &of_rule(all, Vec::new(), "shop", None).unwrap(), false).unwrap();
     assert!(kept.is_empty(), "a rule without a threshold changes none");
 }

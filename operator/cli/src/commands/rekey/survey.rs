@@ -3,12 +3,12 @@
 
 use std::rc::Rc;
 
-use touchseal_sops::{Document, Opener};
+use touchseal_sops::{Document, KeyGroup, Opener, OtherKey};
 
 use super::RekeyArgs;
 use super::plan::{self, Keys, Plan};
 use super::report::{Action, Row};
-use super::wanted::{Found, Rules};
+use super::wanted::{self, Found, Rules};
 use crate::documents::{Candidate, DocumentFile, DocumentsError, Progress, Reading};
 use crate::error::Failure;
 use crate::local_keys::Identities;
@@ -29,8 +29,10 @@ pub struct Job {
     pub plan: Plan,
     /// The namespace whose key opens it, and that namespace's own recipient.
     pub namespace: Option<(String, String)>,
-    /// It opens with identities of sops, or with theirs besides: that proves no namespace.
+    /// It opens with identities of sops or a PGP key, or with theirs besides: that proves no namespace.
     pub stock: bool,
+    /// The person's GnuPG opens it.
+    pub by_gpg: bool,
     /// Those identities, if they suffice.
     pub held: Option<Rc<Opener>>,
     /// It gets a new data key: whoever goes has the old one.
@@ -140,8 +142,8 @@ impl<'a> Survey<'a> {
         };
         let mut plan =
             plan::plan(&before, &found.wanted, self.args.drop_others).map_err(super::wanted::unplanned)?;
-        let others = document.metadata().groups().iter().flat_map(|group| group.others());
-        let others = others.map(|kind| kind.field().to_owned());
+        wanted::check_pgp(&found.wanted, &document, self.args.drop_others)?;
+        let others = document.metadata().groups().iter().flat_map(others_of);
         if self.args.drop_others {
             plan.removed.extend(others);
         } else {
@@ -153,14 +155,27 @@ impl<'a> Survey<'a> {
             return Ok(Err(row.done(Action::UpToDate)));
         }
         let held = keys.without_keyring(&document);
-        let stock = document.metadata().threshold() > 1 || held.is_some();
         let own = found.wanted.own.as_ref();
+        // One operation of the keyring's YubiKey is for all documents, one of a PGP key for one: so the keyring comes first.
+        let listed = before.groups.iter().flatten().any(|one| own.is_some_and(|own| plan::is_own(own, one)));
+        let by_gpg = held.is_none() && !listed && keys.opens_by_gpg(&document);
+        if held.is_none() && !by_gpg && document.age_recipients().next().is_none() {
+            return Err(keys.no_key(&document).into());
+        }
+        let stock = document.metadata().threshold() > 1 || held.is_some() || by_gpg;
         let goes = plan.removed.iter().any(|one| !own.is_some_and(|own| plan::is_own(own, one)));
         let rotate = self.args.rotate_data_key || goes && !self.args.keep_data_key;
         let anew = rotate || before.groups.len() > 1 || plan.after.groups.len() > 1;
         let namespace = found.namespace.zip(found.wanted.own.map(|own| own.recipient));
-        Ok(Ok(Job { index, document, plan, namespace, stock, held, rotate, anew, row }))
+        Ok(Ok(Job { index, document, plan, namespace, stock, by_gpg, held, rotate, anew, row }))
     }
+}
+
+/// The entries of other kinds than age, for messages.
+fn others_of(group: &KeyGroup) -> impl Iterator<Item = String> {
+    let pgp = group.pgp().iter().map(|key| format!("pgp {}", key.fingerprint()));
+    let others = group.others().iter().filter(|kind| **kind != OtherKey::Pgp);
+    pgp.chain(others.map(|kind| kind.field().to_owned()))
 }
 
 fn keys_of(document: &Document) -> Keys {

@@ -9,6 +9,7 @@ use touchseal_sops::Document;
 use super::plan::{self, Keys, PlanError, Wanted};
 use crate::creation_rules::{ChooseError, Chosen, Config};
 use crate::error::{Explain, Failure};
+use crate::gpg::is_of;
 use crate::local_keys::Identities;
 
 /// What was found out about a document.
@@ -30,6 +31,12 @@ enum WantedError {
     NoRules,
     #[error("none of the creation rules in {0} fits it")]
     NoRule(String),
+    #[error("its creation rule names PGP keys alone, or a key group of them: {0}")]
+    OnlyPgp(String),
+    #[error("its creation rule names the PGP key {0}, and it is not encrypted to that")]
+    PgpToCome(String),
+    #[error("its creation rule names the PGP key {0}, and PGP recipients are to go")]
+    PgpToGo(String),
     #[error("{0}")]
     Plan(PlanError),
 }
@@ -37,7 +44,9 @@ enum WantedError {
 impl Explain for WantedError {
     fn hint(&self) -> String {
         match self {
-            Self::NoRules | Self::NoRule(_) => {
+            Self::PgpToCome(_) => "encrypt it to that key with sops first: sops updatekeys".to_owned(),
+            Self::PgpToGo(_) => "take it out of the rule first, or run it without --drop-others".to_owned(),
+            Self::NoRules | Self::NoRule(_) | Self::OnlyPgp(_) => {
                 "say its namespace: --namespace NAME, or write rules: touchseal recipients -f FILE --for NAMESPACE --sops-yaml"
                     .to_owned()
             }
@@ -66,6 +75,21 @@ impl Found {
     }
 }
 
+/// What a rule says of PGP keys can be kept to, but not brought about: nothing is encrypted to them here.
+pub fn check_pgp(wanted: &Wanted, document: &Document, drop_others: bool) -> Result<(), Failure> {
+    let listed = |key: &str| {
+        let keys = document.metadata().groups().iter().flat_map(|group| group.pgp());
+        keys.into_iter().any(|one| is_of(one.fingerprint(), key) || is_of(key, one.fingerprint()))
+    };
+    if let Some(absent) = wanted.pgp.iter().find(|key| !listed(key)) {
+        return Err(WantedError::PgpToCome(absent.clone()).into());
+    }
+    match wanted.pgp.first().filter(|_| drop_others) {
+        Some(key) => Err(WantedError::PgpToGo(key.clone()).into()),
+        None => Ok(()),
+    }
+}
+
 impl<'a> Rules<'a> {
     pub const fn new(named: Option<&'a Path>) -> Self {
         Self { named, by_folder: BTreeMap::new() }
@@ -80,9 +104,10 @@ impl<'a> Rules<'a> {
         keys: &mut Identities,
     ) -> Result<Found, Failure> {
         let chosen = match self.config(path)? {
-            Some(config) => config.choose(path).map_err(|problem| match problem {
+            Some(config) => config.choose_beside_pgp(path).map_err(|problem| match problem {
                 // The file's name stands beside it.
                 ChooseError::NoRule { rules, .. } => Failure::from(WantedError::NoRule(rules)),
+                ChooseError::OtherKeys { place, field: "pgp" } => WantedError::OnlyPgp(place).into(),
                 other => other.into(),
             })?,
             None => None,
@@ -90,8 +115,8 @@ impl<'a> Rules<'a> {
         let chosen = chosen.ok_or(WantedError::NoRules)?;
         let (namespace, own) = namespace_of(&chosen, path, document, before, keys)?.unzip();
         let rule = Keys { groups: chosen.groups, threshold: chosen.threshold };
-        let wanted =
-            plan::of_rule(rule, namespace.as_deref().unwrap_or_default(), own.as_ref()).map_err(unplanned)?;
+        let wanted = plan::of_rule(rule, chosen.pgp, namespace.as_deref().unwrap_or_default(), own.as_ref())
+            .map_err(unplanned)?;
         Ok(Found { wanted, namespace })
     }
 
@@ -128,7 +153,8 @@ fn namespace_of(
     let complete = chosen.groups == before.groups;
     let namespace = match known {
         Some(known) => Some(known),
-        None if complete || keys.without_keyring(document).is_some() || keys.keyring()?.is_none() => None,
+        None if complete || keys.without_keyring(document).is_some() || keys.opens_by_gpg(document) => None,
+        None if keys.keyring()?.is_none() => None,
         None => match keys.namespaces_of(document, path)?.as_slice() {
             [only] => Some(only.clone()),
             _ => None,

@@ -32,7 +32,7 @@ pub fn answer(
 ) -> Result<Vec<Answer>, Failure> {
     let status = cluster.keyring(&group.keyring)?.and_then(|keyring| keyring.status);
     let before = |asking: &Asking| replica(status.as_ref(), &asking.request.spec.pod).cloned();
-    let (mut card, holder) = card::open_holder(&group.keyring, &group.manifest, serial)?;
+    let (mut token, holder) = card::open_holder(&group.keyring, &group.manifest, serial)?;
     if let Some(needed) = group.manifest.quorum() {
         let sent = ShareSent { serial: holder.serial, needed };
         let (there, asking): (Vec<_>, Vec<_>) =
@@ -41,7 +41,7 @@ pub fn answer(
         if asking.is_empty() {
             return Ok(answers);
         }
-        let share = card::open_share(&group.keyring, &group.manifest, &mut card, holder, pin)?;
+        let share = card::open_share(&group.keyring, &group.manifest, &mut token, holder, pin)?;
         let releases: Vec<_> = asking
             .into_iter()
             .map(|asking| (asking, seal_share(&share, group.manifest.id(), &asking.offer)))
@@ -57,7 +57,7 @@ pub fn answer(
         }));
         return Ok(answers);
     }
-    let open = card::open_keyring(&group.keyring, &group.manifest, &mut card, holder, pin)?;
+    let open = card::open_keyring(&group.keyring, &group.manifest, &mut token, holder, pin)?;
     let releases: Vec<_> =
         group.asking.iter().map(|asking| (asking, release(&open, asking, holder))).collect();
     // What is left to do is network: the master is not needed for it.

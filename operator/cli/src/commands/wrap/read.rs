@@ -64,7 +64,7 @@ pub fn read(path: &Path, wanted: Option<Format>) -> Result<SopsFile, Failure> {
     })?;
     if document.age_recipients().next().is_none() {
         terminal::say(&format!(
-            "warning: {} is encrypted to no age recipient: Touchseal will not be able to open it (see touchseal recipients)",
+            "warning: {} is encrypted to no age recipient: Touchseal will not be able to open it (touchseal rekey adds its namespace's)",
             path.display()
         ));
     }

@@ -1,6 +1,6 @@
 //! What must hold before a PIN is presented with nobody there: no try is spent already, and no touch is wanted.
 
-use touchseal_crds::keyring::TouchPolicy as TouchWord;
+use touchseal_crds::keyring::{HolderKind, TouchPolicy as TouchWord};
 use touchseal_keyring::VerifiedManifest;
 use touchseal_token::{Card, TokenError};
 
@@ -17,6 +17,10 @@ enum NeedsAPerson {
     Tries { serial: u32, left: u8, of: u8 },
     #[error("YubiKey {serial} does not tell how many PIN tries are left")]
     Unknown { serial: u32 },
+    #[error(
+        "YubiKey {serial} opens keyring {keyring} by its OpenPGP applet, whose PIN GnuPG asks a person for"
+    )]
+    Pgp { serial: u32, keyring: String },
     #[error("the key in slot {slot} of YubiKey {serial}, for keyring {keyring}, wants a touch ({policy:?})")]
     Touch { serial: u32, slot: String, keyring: String, policy: TouchWord },
 }
@@ -37,6 +41,7 @@ impl Explain for NeedsAPerson {
                  back, or allow one more with --min-pin-tries {left}"
             ),
             Self::Unknown { .. } => "use another YubiKey".to_owned(),
+            Self::Pgp { .. } => "enrol a key in a PIV slot of it: touchseal keyring enrol -f FILE --holder NAME".to_owned(),
             Self::Touch { .. } => {
                 "enrol a key that wants none: touchseal keyring enrol -f FILE --holder NAME --touch-policy never".to_owned()
             }
@@ -72,6 +77,9 @@ pub fn touch(card: &mut Card, keyring: &str, manifest: &VerifiedManifest) -> Res
     let Some(holder) = manifest.spec().holders.iter().find(|holder| holder.serial == serial) else {
         return Ok(());
     };
+    if holder.kind == HolderKind::Pgp {
+        return Err(NeedsAPerson::Pgp { serial, keyring: keyring.to_owned() }.into());
+    }
     let Some(slot) = card::slot(&holder.slot) else { return Ok(()) };
     let told: Result<_, TokenError> = card.key(slot);
     let told = told.ok().flatten().and_then(|key| key.touch_policy).map(card::touch_word);

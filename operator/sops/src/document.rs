@@ -11,7 +11,7 @@ use crate::metadata::{self, Block, Metadata};
 use crate::opener::Opener;
 use crate::plain::Plain;
 use crate::store::{self, Layout};
-use crate::tree::{Map, Value};
+use crate::tree::{Map, Value, pairs};
 use crate::walk::{self, Kept};
 
 /// An encrypted sops document.
@@ -79,6 +79,11 @@ impl Document {
     /// What the document says about itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The names of the top-level keys, in document order: sops encrypts no name.
+    pub fn top_level_keys(&self) -> impl Iterator<Item = &str> {
+        self.branches.first().into_iter().flat_map(pairs).map(|pair| pair.key.as_str())
     }
 
     /// The age recipients of all key groups, in document order, as written.

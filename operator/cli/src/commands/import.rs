@@ -2,13 +2,16 @@
 //! where the namespace's recipient is known. Plaintext is read into memory and written nowhere.
 
 mod dotenv;
+mod encrypted;
 mod error;
 mod files;
+mod generator;
 mod kind;
 mod live;
 mod make;
 mod manifests;
 mod material;
+mod neighbours;
 mod object;
 mod plan;
 mod registry;
@@ -151,7 +154,9 @@ fn make_all(
             materials.iter().map(|one| make::make(one, &target, args.retain)).collect::<Result<_, _>>()?;
         return Ok((made, BTreeSet::new()));
     }
-    let keys = Identities::new(&args.keys, global, places);
+    // They need not be there yet, so nobody can tell where they are but by the folder this runs in.
+    let here = places.iter().map(|place| std::path::absolute(place).unwrap_or_else(|_| place.clone()));
+    let keys = Identities::new(&args.keys, global, &here.collect::<Vec<_>>());
     let named = args.keys.keyring.is_some();
     let mut targets =
         Targets::new(keys, named, global.namespace.as_deref(), &args.age, args.config.as_deref());

@@ -212,7 +212,7 @@ fn parse_path(text: &str) -> Result<PathKey, String> {
     }
 }
 
-const fn word(format: touchseal_sops::Format) -> DocumentFormat {
+pub(super) const fn word(format: touchseal_sops::Format) -> DocumentFormat {
     match format {
         touchseal_sops::Format::Yaml => DocumentFormat::Yaml,
         touchseal_sops::Format::Json => DocumentFormat::Json,

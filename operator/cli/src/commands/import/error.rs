@@ -58,6 +58,10 @@ pub enum ImportError {
     Registry { from: String, problem: String, elsewhere: bool },
     #[error("{from}: {problem}")]
     Manifest { from: String, problem: String },
+    #[error("{from}: {problem}")]
+    Wrapped { from: String, problem: String },
+    #[error("{document} is not encrypted to namespace {namespace}")]
+    Recipient { document: String, namespace: String },
     #[error("find Secret {0}: the cluster has none of that name")]
     NoSuchSecret(String),
     #[error("Secret {0}: what was written does not read back as what was imported")]
@@ -87,7 +91,7 @@ impl Explain for ImportError {
             Self::Type { .. } => "let the cluster mint it: such a credential does not belong in git",
             Self::Types(_) => "say which with --type, or import them one by one",
             Self::SamePlace(_) => "import them one after the other with different --to",
-            Self::Encrypted(_) => "put a sops file into a manifest with touchseal wrap; what is in a manifest stays where it is",
+            Self::Encrypted(_) => "a manifest of sops files is made with touchseal wrap; an EncryptedSecret stays where it is",
             Self::NotText(_) => "take the whole file under one key: --as file",
             Self::Line { .. } | Self::Settings { .. } => {
                 "correct the file, or take the whole file under one key: --as file"
@@ -98,6 +102,15 @@ impl Explain for ImportError {
             }
             Self::Registry { .. } => "correct the file, or take it as it is: --as file",
             Self::Manifest { .. } => "correct the manifest: kubectl apply --dry-run=server shows whether a cluster takes it",
+            Self::Wrapped { .. } => {
+                "have sops open it: sops decrypt FILE | touchseal import - (no plaintext is written)"
+            }
+            Self::Recipient { document, .. } => {
+                return format!(
+                    "add the namespace's recipient to its rule in .sops.yaml, then to the document, with a key that opens it: sops \
+                     updatekeys {document}, or touchseal rekey {document}"
+                );
+            }
             Self::NoSuchSecret(_) => "see which there are: kubectl get secrets, and --namespace and --context",
             Self::RoundTrip(_) => "this is a bug in touchseal: please report it",
         }

@@ -11,7 +11,7 @@ use super::ImportArgs;
 use super::error::ImportError;
 use super::kind::{self, Kind};
 use super::material::{Found, InCluster, Material, Part};
-use super::{dotenv, manifests, registry, settings, tls};
+use super::{dotenv, encrypted, generator, manifests, registry, settings, tls};
 use crate::commands::wrap::is_secret_key;
 use crate::documents;
 use crate::error::{Failure, one_line};
@@ -46,15 +46,30 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
         };
         let shown = one_line(&path.display().to_string());
         let detected = kind::of(&name, &bytes);
-        if !candidate.named && (detected != Kind::Secret || kind::is_encrypted(&name, &bytes)) {
+        if !candidate.named && detected != Kind::Secret && !generator::is_one(&bytes) {
             continue;
         }
-        if kind::is_encrypted(&name, &bytes) && args.kind != Some(Kind::File) {
-            return Err(ImportError::Encrypted(shown).into());
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        if args.kind != Some(Kind::File) {
+            if generator::is_one(&bytes) {
+                found.add(generator::secrets(&shown, &text(&shown, &bytes)?, namespace, &folder)?);
+                continue;
+            }
+            if kind::is_encrypted(&name, &bytes) {
+                let wrapped = encrypted::secret(&shown, &name, &text(&shown, &bytes)?, namespace, &folder)?;
+                match wrapped {
+                    Some(material) => found.materials.push(material),
+                    None if detected == Kind::Secret => {
+                        found.add(manifests::secrets(&shown, &text(&shown, &bytes)?, namespace, &folder)?);
+                    }
+                    None if !candidate.named => {}
+                    None => return Err(ImportError::Encrypted(shown).into()),
+                }
+                continue;
+            }
         }
         match args.kind.filter(|_| candidate.named).unwrap_or(detected) {
             Kind::Secret => {
-                let folder = path.parent().unwrap_or(Path::new("")).to_owned();
                 let mut of_file = manifests::secrets(&shown, &text(&shown, &bytes)?, namespace, &folder)?;
                 of_file.materials.iter_mut().for_each(|one| one.plain.push(path.clone()));
                 found.add(of_file);

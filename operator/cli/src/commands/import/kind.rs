@@ -2,6 +2,7 @@
 
 use touchseal_sops::{Document, Format};
 
+use super::neighbours::KINDS;
 use super::registry;
 
 /// What a file is taken for.
@@ -65,7 +66,8 @@ fn has_secrets(bytes: &[u8]) -> bool {
         })
     };
     let any = |field: &str, values: &[&str]| unquoted.lines().any(|line| is(line, field, values));
-    (any("apiVersion:", &["v1"]) && any("kind:", &["Secret", "SecretList"]))
+    any("kind:", &KINDS)
+        || (any("apiVersion:", &["v1"]) && any("kind:", &["Secret", "SecretList"]))
         || (text.trim_start().starts_with('{')
             && unquoted.contains("kind:Secret")
             && unquoted.contains("apiVersion:v1"))

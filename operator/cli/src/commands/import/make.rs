@@ -9,15 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use touchseal_crds::encrypted_secret::{
-    DeletionPolicy, DocumentFormat, DocumentSource, EncryptedSecretSpec, Mapping, Target as SecretTarget,
+    DeletionPolicy, DocumentSource, EncryptedSecretSpec, Mapping, Target as SecretTarget,
 };
 use touchseal_sops::{Format, Rules, Selector};
 use zeroize::Zeroizing;
 
 use super::error::ImportError;
-use super::material::{Material, Pair, Part};
+use super::material::{Material, Pair, Part, Sops};
 use crate::commands::encrypt::{self, Target};
-use crate::commands::wrap::check_round_trip;
+use crate::commands::wrap::{self, check_round_trip};
 use crate::error::Failure;
 use crate::yaml;
 
@@ -33,7 +33,9 @@ pub struct Made {
 
 /// Somebody whom nobody is: whether it can be encrypted is seen without knowing whom to.
 pub fn nobody() -> Result<Target, Failure> {
-    encrypt::target(vec![age::x25519::Identity::generate().to_public().to_string()], String::new())
+    let target =
+        encrypt::target(vec![age::x25519::Identity::generate().to_public().to_string()], String::new())?;
+    Ok(Target { listed: Vec::new(), ..target })
 }
 
 /// The manifest of one Secret.
@@ -60,6 +62,9 @@ pub fn make(material: &Material, target: &Target, retain: bool) -> Result<Made, 
 }
 
 fn document(material: &Material, part: &Part, target: &Target) -> Result<DocumentSource, Failure> {
+    if let Part::Sops(sops) = part {
+        return Ok(wrapped(material, sops, target)?);
+    }
     let (name, format, text, mapping, selector) = match part {
         Part::File { key, bytes } => {
             // As sops keeps any file; the ending of its name would tell another format.
@@ -69,6 +74,7 @@ fn document(material: &Material, part: &Part, target: &Target) -> Result<Documen
         Part::Values { name, pairs } if is_flat(pairs) => {
             (name.clone(), Format::Yaml, flat(material, pairs)?, None, None)
         }
+        Part::Sops(_) => return Err(ImportError::RoundTrip(material.label()).into()),
         Part::Values { name, pairs } => {
             let selector = Selector::EncryptedRegex("^(data|stringData)$".to_owned());
             (
@@ -97,11 +103,29 @@ fn document(material: &Material, part: &Part, target: &Target) -> Result<Documen
         name: Some(name),
         sops: Some(sops),
         config_map_key_ref: None,
-        format: (by_name != Some(format)).then_some(match format {
-            Format::Binary => DocumentFormat::Binary,
-            _ => DocumentFormat::Yaml,
-        }),
+        format: (by_name != Some(format)).then_some(wrap::word(format)),
         mapping,
+    })
+}
+
+/// A document as it is. It must be for the namespace: to whom is in the clear in it.
+fn wrapped(material: &Material, sops: &Sops, target: &Target) -> Result<DocumentSource, ImportError> {
+    let (secret, document) = (material.label(), sops.name.clone());
+    if !target.listed.is_empty() && !sops.recipients.iter().any(|one| target.listed.contains(one)) {
+        let document = material.from.first().cloned().unwrap_or(document);
+        return Err(ImportError::Recipient { document, namespace: material.namespace.clone() });
+    }
+    if sops.text.len() > MAX_DOCUMENT {
+        let size = sops.text.len();
+        return Err(ImportError::DocumentTooLarge { secret, document, size, limit: MAX_DOCUMENT });
+    }
+    let by_name = Format::from_file_name(&document);
+    Ok(DocumentSource {
+        name: Some(document),
+        sops: Some(sops.text.clone()),
+        config_map_key_ref: None,
+        format: (by_name != Some(sops.format)).then_some(wrap::word(sops.format)),
+        mapping: sops.mapping.clone(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use touchseal_crds::encrypted_secret::DocumentFormat;
 use touchseal_plan::{Content, mapping};
 use touchseal_sops::Document;
 

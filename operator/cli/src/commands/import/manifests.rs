@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::ImportError;
 use super::material::{Found, InCluster, Pair};
+use super::neighbours::{self, Neighbour};
 use super::object::Object;
 
 /// The Secrets of a stream. Objects of other kinds are not looked at.
@@ -17,21 +18,30 @@ pub fn secrets(from: &str, text: &str, wanted: Option<&str>, folder: &Path) -> R
     let problem = |problem: String| ImportError::Manifest { from: from.to_owned(), problem };
     let stream: Vec<Value> =
         crate::yaml::all_from_str(text).map_err(|error| problem(format!("not YAML: {error}")))?;
-    let mut objects = Vec::new();
+    let mut values = Vec::new();
     for document in &stream {
-        collect(document, &mut objects);
+        collect(document, &mut values);
     }
     let mut found = Found::default();
-    for object in objects {
-        let object = read(object).map_err(problem)?;
-        match object.left_out() {
-            Some(why) => found.left_out.push((format!("Secret {} of {from}", object.name), why)),
-            None => found.materials.push(object.into_material(
-                from,
-                wanted,
-                InCluster::Perhaps,
-                folder.to_owned(),
-            )?),
+    for value in values {
+        let objects = match neighbours::read(value).map_err(problem)? {
+            Neighbour::None => vec![read(value).map_err(problem)?],
+            Neighbour::Secrets(objects) => objects,
+            Neighbour::Elsewhere(which, why) => {
+                found.left_out.push((format!("{which} of {from}"), why));
+                continue;
+            }
+        };
+        for object in objects {
+            match object.left_out() {
+                Some(why) => found.left_out.push((format!("Secret {} of {from}", object.name), why)),
+                None => found.materials.push(object.into_material(
+                    from,
+                    wanted,
+                    InCluster::Perhaps,
+                    folder.to_owned(),
+                )?),
+            }
         }
     }
     Ok(found)
@@ -42,7 +52,9 @@ fn collect<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
     if kind == "List" || kind == "SecretList" {
         let items = value["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         items.iter().for_each(|item| collect(item, found));
-    } else if kind == "Secret" && value["apiVersion"] == "v1" || kind.is_empty() && value["data"].is_object()
+    } else if kind == "Secret" && value["apiVersion"] == "v1"
+        || kind.is_empty() && value["data"].is_object()
+        || neighbours::KINDS.contains(&kind)
     {
         // Items of a SecretList need not say what they are.
         found.push(value);
@@ -50,33 +62,41 @@ fn collect<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
 }
 
 fn read(value: &Value) -> Result<Object, String> {
+    let object = head(value)?;
+    let label = format!("Secret {}", object.name);
+    if value.get("sops").is_some() {
+        return Err(format!("{label} is encrypted by sops, and stands in a List or beside others"));
+    }
+    Ok(Object { pairs: pairs(value, &label)?, immutable: value["immutable"] == true, ..object })
+}
+
+/// All of it but its values.
+pub fn head(value: &Value) -> Result<Object, String> {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let name = text("/metadata/name").ok_or("a Secret in it has no name")?;
     let label = format!("Secret {name}");
-    if value.get("sops").is_some() {
-        return Err(format!("{label} is encrypted by sops: touchseal wrap puts it into a manifest as it is"));
-    }
-    let strings = |pointer: &str| -> Result<BTreeMap<String, String>, String> {
-        let mut all = BTreeMap::new();
-        for (name, value) in map(value.pointer(pointer), &label, pointer)? {
-            let text = value.as_str().ok_or_else(|| format!("{label}: {pointer}: {name} is no text"))?;
-            all.insert(name.clone(), text.to_owned());
-        }
-        Ok(all)
-    };
     Ok(Object {
         namespace: text("/metadata/namespace"),
         type_: text("/type"),
-        labels: strings("/metadata/labels")?,
-        annotations: strings("/metadata/annotations")?,
-        pairs: pairs(value, &label)?,
-        immutable: value["immutable"] == true,
-        owners: Vec::new(),
+        labels: strings(value.pointer("/metadata/labels"), &label, "labels")?,
+        annotations: strings(value.pointer("/metadata/annotations"), &label, "annotations")?,
         name,
+        ..Object::default()
     })
 }
 
-fn pairs(value: &Value, label: &str) -> Result<Vec<Pair>, String> {
+/// A map of texts.
+pub fn strings(value: Option<&Value>, label: &str, field: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut all = BTreeMap::new();
+    for (name, value) in map(value, label, field)? {
+        let text = value.as_str().ok_or_else(|| format!("{label}: {field}: {name} is no text"))?;
+        all.insert(name.clone(), text.to_owned());
+    }
+    Ok(all)
+}
+
+/// `data` and `stringData`, as the API server stores them.
+pub fn pairs(value: &Value, label: &str) -> Result<Vec<Pair>, String> {
     let mut pairs: BTreeMap<String, Zeroizing<Vec<u8>>> = BTreeMap::new();
     for (key, value) in map(value.get("data"), label, "data")? {
         let encoded = match value {

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use touchseal_crds::encrypted_secret::Mapping;
 use touchseal_crds::names::REFUSED_SECRET_TYPES;
 use touchseal_plan::mapping::{MAX_KEYS, MAX_SECRET_BYTES};
+use touchseal_sops::Format;
 use zeroize::Zeroizing;
 
 use super::error::ImportError;
@@ -54,6 +56,19 @@ pub enum Part {
     Values { name: String, pairs: Vec<Pair> },
     /// A whole file under one key, byte for byte.
     File { key: String, bytes: Zeroizing<Vec<u8>> },
+    /// A document of sops, kept as it is.
+    Sops(Sops),
+}
+
+/// What sops encrypted already.
+pub struct Sops {
+    pub name: String,
+    pub text: String,
+    pub format: Format,
+    pub mapping: Option<Mapping>,
+    pub recipients: Vec<String>,
+    /// The Secret's keys it gives.
+    pub keys: Vec<String>,
 }
 
 /// What was found, and what of it is not taken.
@@ -77,6 +92,7 @@ impl Material {
         self.documents.iter().flat_map(|part| match part {
             Part::Values { pairs, .. } => pairs.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(),
             Part::File { key, .. } => vec![key.as_str()],
+            Part::Sops(sops) => sops.keys.iter().map(String::as_str).collect(),
         })
     }
 
@@ -89,6 +105,8 @@ impl Material {
         let of_part = |part: &Part| match part {
             Part::Values { pairs, .. } => pairs.iter().map(|(key, value)| key.len() + value.len()).sum(),
             Part::File { key, bytes } => key.len() + bytes.len(),
+            // Ciphertext is longer than what it holds; whoever opens it knows.
+            Part::Sops(_) => 0,
         };
         self.documents.iter().map(of_part).sum()
     }

@@ -16,6 +16,7 @@ pub mod gitops;
 pub mod holder;
 pub mod image;
 pub mod monitoring;
+pub mod neighbours;
 pub mod operator;
 pub mod ordeal;
 pub mod page;

@@ -114,8 +114,8 @@ impl Object {
             let resource = kind.to_lowercase();
             let which = owner.split(' ').next_back().unwrap_or_default();
             notes.push(format!(
-                "{owner} made it and puts it right again: once the EncryptedSecret is Ready, and before anything else deletes \
-                 that, kubectl delete {resource} {which} -n {namespace} --cascade=orphan"
+                "{owner} owns it, and it can have one owner: before the EncryptedSecret is applied, kubectl delete {resource} \
+                 {which} -n {namespace} --cascade=orphan, which leaves the Secret as it is"
             ));
         }
         if self.annotations.contains_key("meta.helm.sh/release-name") {

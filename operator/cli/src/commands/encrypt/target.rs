@@ -102,7 +102,7 @@ impl<'a> Targets<'a> {
                 Err(ChooseError::NoRule { .. }) => None,
                 Err(error) => return Err(error.into()),
             };
-            return target(listed, why, rules.unwrap_or_default(), indent);
+            return Ok(Target { rules: rules.unwrap_or_default(), indent, ..target(listed, why)? });
         }
         let nobody = || TargetError::Nobody(path.display().to_string());
         let config = config.ok_or_else(nobody)?;
@@ -127,7 +127,49 @@ impl<'a> Targets<'a> {
     /// For a document inside the manifest of a namespace's object.
     pub fn of_namespace(&mut self, namespace: &str) -> Result<Target, Failure> {
         let (listed, why) = self.named(Some(namespace))?.unwrap_or_default();
-        target(listed, why, Rules::default(), None)
+        target(listed, why)
+    }
+
+    /// For a new document of this namespace that will lie at `place`: to the recipient that is known or published, else by
+    /// the rule that was written for the namespace, which takes neither a YubiKey nor a cluster, else out of the keyring.
+    pub fn of_namespace_near(&mut self, namespace: &str, place: &Path) -> Result<Target, Failure> {
+        let at_hand = self.keyring_named || self.keys.take_known();
+        let known = at_hand && self.keys.known_recipients(namespace)?.is_some();
+        if !known && !self.keyring_named {
+            if let Some(target) = self.of_rule_for(namespace, place)? {
+                return Ok(target);
+            }
+            let age = self.age();
+            if !at_hand && !age.is_empty() && self.keys.keyring()?.is_none() {
+                let why = counted(age.len(), "recipient");
+                return target(age, why);
+            }
+        }
+        self.of_namespace(namespace)
+    }
+
+    /// By the rule beside or above `place` that `touchseal recipients` wrote for the namespace.
+    fn of_rule_for(&mut self, namespace: &str, place: &Path) -> Result<Option<Target>, Failure> {
+        let Some(config) = Config::of(place, self.config)? else { return Ok(None) };
+        let rules = config.every()?.into_iter().filter_map(|(_, rule)| rule.ok());
+        let own = rules.filter_map(|rule| Some((rule.written_for.clone()?, rule)));
+        let Some(((keyring, _), Chosen { place, groups, threshold, .. })) =
+            own.into_iter().find(|((_, of), _)| of == namespace)
+        else {
+            return Ok(None);
+        };
+        let mut groups = groups;
+        if let [group] = groups.as_mut_slice() {
+            group.extend(self.age().into_iter().filter(|one| !group.contains(one)).collect::<Vec<_>>());
+        }
+        let recipients = wrapping::recipients(&groups, threshold, &HashSet::new())?;
+        let mut listed: Vec<String> = groups.into_iter().flatten().collect();
+        listed.sort();
+        listed.dedup();
+        let mut doubtful = self.doubtful(&keyring, namespace, &listed)?;
+        doubtful.0.retain(|one| !self.age.contains(one));
+        let why = format!("namespace {namespace} by {place}");
+        Ok(Some(Target { recipients, rules: Rules::default(), indent: None, why, listed, doubtful }))
     }
 
     /// Whether a rule picks this file out of a folder. A rule without a `path_regex` is for whatever is named.
@@ -219,7 +261,9 @@ impl<'a> Targets<'a> {
     }
 }
 
-fn target(listed: Vec<String>, why: String, rules: Rules, indent: Option<usize>) -> Result<Target, Failure> {
+/// To these recipients, all of it.
+pub fn target(listed: Vec<String>, why: String) -> Result<Target, Failure> {
     let recipients = wrapping::recipients(std::slice::from_ref(&listed), None, &HashSet::new())?;
-    Ok(Target { recipients, rules, indent, why, listed, doubtful: (Vec::new(), String::new()) })
+    let doubtful = (Vec::new(), String::new());
+    Ok(Target { recipients, rules: Rules::default(), indent: None, why, listed, doubtful })
 }

@@ -43,10 +43,10 @@ pub fn make(material: &Material, target: &Target, retain: bool) -> Result<Made, 
     let documents =
         material.documents.iter().map(|part| document(material, part, target)).collect::<Result<_, _>>()?;
     let secret = SecretTarget {
-        name: None,
         type_: material.secret_type.clone(),
         labels: material.labels.clone(),
         annotations: material.annotations.clone(),
+        ..SecretTarget::default()
     };
     let spec = EncryptedSecretSpec {
         documents,

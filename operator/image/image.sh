@@ -63,7 +63,7 @@ compile() {
     env "TOUCHSEAL_REVISION=$REVISION" \
         "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=-C target-feature=+crt-static --remap-path-prefix=$ROOT=/touchseal --remap-path-prefix=$cargo=/cargo" \
         "CFLAGS_${TARGET//-/_}=-ffile-prefix-map=$cargo=/cargo -ffile-prefix-map=$BUILT=/target" \
-        cargo build --manifest-path "$ROOT/Cargo.toml" --target-dir "$BUILT" --locked --quiet --release --target "$TARGET" \
+        cargo build --config "$ROOT/.cargo/config.toml" --manifest-path "$ROOT/Cargo.toml" --target-dir "$BUILT" --locked --quiet --release --target "$TARGET" \
         --package touchseal-controller --bin touchseal-operator
     echo "$BUILT/$TARGET/release/touchseal-operator"
 }

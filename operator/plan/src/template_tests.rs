@@ -417,3 +417,32 @@ fn what_is_written_out_is_told_on_its_line() {
     assert_eq!((&*constant.text, constant.puts_in), ("a b", false));
     assert_eq!(super::outline("{{ \"x"), None);
 }
+
+#[test]
+fn a_documents_key_is_followed_to_every_key_that_may_hold_it() {
+    let data = [
+        ("url", "postgres://{{ user }}:{{ password | urlencode }}@db"),
+        ("chosen", "{% if user == \"x\" %}{{ data[\"tls.crt\"] }}{% else %}{{ host }}{% endif %}"),
+        ("all", "{% for key in data %}{{ key }}={{ data[key] }}{% endfor %}"),
+        ("json", "{{ data | tojson }}"),
+        ("fixed", "{% for password in [\"a\"] %}{{ password }}{% endfor %}"),
+        ("wrong", "{{ user"),
+        ("host", "another"),
+    ];
+    let keys = |policy, name: &str| {
+        let of: Vec<String> = Serving::of(&template(&data, policy)).keys(name).into_iter().collect();
+        of.join(" ")
+    };
+    for (name, composed) in [
+        ("password", "all json url wrong"),
+        ("user", "all chosen json url wrong"),
+        ("tls.crt", "all chosen json wrong"),
+        ("host", "all chosen json wrong"),
+        ("other", "all json wrong"),
+    ] {
+        assert_eq!(keys(None, name), composed, "{name}");
+        assert_eq!(keys(Some(MergePolicy::Replace), name), composed, "{name}");
+    }
+    assert_eq!(keys(Some(MergePolicy::Merge), "password"), "all json password url wrong");
+    assert_eq!(keys(Some(MergePolicy::Merge), "host"), "all chosen json wrong", "the composed one counts");
+}

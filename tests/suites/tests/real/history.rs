@@ -214,7 +214,7 @@ fn every_form_is_found_and_nothing_else_with_one_operation_of_the_yubikey() {
 
     let finding = |key: &str| {
         let all = report["findings"].as_array().unwrap();
-        all.iter().find(|one| one["secretKey"] == key && one["namespace"] == "shop").unwrap().clone()
+        all.iter().find(|one| one["secretKeys"] == serde_json::json!([key]) && one["namespace"] == "shop").unwrap().clone()
     };
     assert_eq!(finding("renamed")["stillIn"], serde_json::json!(["main", "side", "stash", "v1", "v2"]));
     assert_eq!(finding("packed")["stillIn"], serde_json::json!([]), "it was taken out again");

@@ -28,7 +28,8 @@ struct Finding {
     key: String,
     namespace: Option<String>,
     encrypted_secret: Option<String>,
-    secret_key: Option<String>,
+    #[serde(default)]
+    secret_keys: Vec<String>,
 }
 
 /// Why an audit's report gives no incident.
@@ -70,8 +71,8 @@ impl Audit {
     pub fn selectors(&self, path: &Path) -> Result<Vec<IncidentSelector>, FromAuditError> {
         let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for finding in &self.findings {
-            if let (Some(namespace), Some(name), Some(key)) = finding.served() {
-                keys.entry((namespace, name)).or_default().insert(key);
+            if let Some(of) = finding.served_by() {
+                keys.entry(of).or_default().extend(finding.secret_keys.iter().map(String::as_str));
             }
         }
         let mut alike: BTreeMap<(&str, &BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
@@ -91,16 +92,18 @@ impl Audit {
         Ok(selectors.collect())
     }
 
-    /// Keys that no EncryptedSecret is known to serve: values of files on their own.
+    /// Values that no EncryptedSecret is known to serve: those of files on their own, and what no template uses.
     pub fn left_out(&self) -> Vec<&str> {
-        let others = self.findings.iter().filter(|one| !matches!(one.served(), (Some(_), Some(_), Some(_))));
+        let others = self.findings.iter().filter(|one| one.served_by().is_none());
         others.map(|one| one.key.as_str()).collect()
     }
 }
 
 impl Finding {
-    fn served(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
-        (self.namespace.as_deref(), self.encrypted_secret.as_deref(), self.secret_key.as_deref())
+    /// The namespace and name of what serves it.
+    fn served_by(&self) -> Option<(&str, &str)> {
+        let of = self.namespace.as_deref().zip(self.encrypted_secret.as_deref());
+        of.filter(|_| !self.secret_keys.is_empty())
     }
 }
 
@@ -112,7 +115,7 @@ mod tests {
         let findings: Vec<serde_json::Value> = findings
             .iter()
             .map(|(namespace, name, key)| {
-                serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": name, "secretKey": key, "whole": true })
+                serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": name, "secretKeys": key.split(' ').collect::<Vec<_>>(), "whole": true })
             })
             .chain([serde_json::json!({ "key": "shop/app.yaml:password", "file": "shop/app.yaml" })])
             .collect();
@@ -145,6 +148,13 @@ mod tests {
         assert_eq!(meant, found.iter().map(owned).collect());
         assert_eq!(selectors.len(), 3);
         assert_eq!(audit.left_out(), ["shop/app.yaml:password"]);
+    }
+
+    #[test]
+    fn an_incident_is_about_every_key_that_a_value_is_part_of() {
+        let selectors = audit(&[("shop", "db", "DATABASE_URL settings.ini")]).selectors(Path::new("f")).unwrap();
+        assert_eq!(selectors[0].keys, ["DATABASE_URL", "settings.ini"]);
+        assert_eq!(selectors.len(), 1);
     }
 
     #[test]

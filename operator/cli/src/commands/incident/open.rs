@@ -86,7 +86,7 @@ fn incidents(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result
     let left_out = audit.left_out();
     if let Some(first) = left_out.first() {
         terminal::say(&one_line(&format!(
-            "note: {} keys, such as {first}, are of files on their own: no incident follows them",
+            "note: {} values, such as {first}, are in no Secret that is known of: no incident follows them",
             left_out.len()
         )));
     }

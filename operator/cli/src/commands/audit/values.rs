@@ -83,7 +83,13 @@ pub fn read(
                 progress.clear();
                 of_file(&file, namespace, keys, &mut found)?;
             }
-            Ok(Reading::Other | Reading::Doubtful) => {}
+            Ok(Reading::Other) => {}
+            Ok(Reading::Doubtful) => {
+                found.closed.push((
+                    shown(candidate),
+                    "it holds what sops writes, but is no sops document".to_owned(),
+                ));
+            }
             Err(problem) => found.closed.push((shown(candidate), problem.of_its_file())),
         }
     }
@@ -126,16 +132,16 @@ fn of_file(
             last_modified: opened.document.metadata().last_modified().to_owned(),
         };
         // Several objects may have the same document, and each serves it.
-        let is_same = |(text, of): (&str, Option<&str>)| {
-            text == document.text && of == document.namespace.as_deref()
-        };
+        let is_same =
+            |(text, of): (&str, Option<&str>)| text == document.text && of == document.namespace.as_deref();
         let here: Vec<&Object> = objects.iter().filter(|one| is_same((&one.text, one.namespace()))).collect();
         let before = &file.documents()[..index];
         if here.is_empty() {
             of_document(&opened, None, &key, &mut found.values);
         } else if !before.iter().any(|one| is_same((&one.text, one.namespace.as_deref()))) {
             for object in here {
-                let of = namespace.map_or_else(|| object.name.clone(), |one| format!("{one}/{}", object.name));
+                let of =
+                    namespace.map_or_else(|| object.name.clone(), |one| format!("{one}/{}", object.name));
                 let key = Key {
                     of: one_line(&of),
                     namespace: namespace.map(str::to_owned),

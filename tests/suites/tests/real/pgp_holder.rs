@@ -174,6 +174,14 @@ fn a_key_that_is_on_no_yubikey_is_no_holders() {
     create(&"0".repeat(40), &[]).refused(1, &["no public key of that fingerprint"]);
     create("ABCD", &[]).refused(2, &["not the fingerprint"]);
     create(&desk.fingerprint, &["--serial", "1"]).refused(1, &["on YubiKey 9304, not on 1"]);
+    let listed = desk.gnupg.gpg(&["--with-colons", "--list-keys", &desk.fingerprint], b"").out;
+    let subkey = listed.lines().rfind(|line| line.starts_with("fpr:")).unwrap().split(':').nth(9).unwrap();
+    create(subkey, &[]).refused(1, &["its public key is that of", &desk.fingerprint]);
+    // A newer one beside it, in a file, is the one that gpg would encrypt to.
+    let quiet = ["--batch", "--pinentry-mode", "loopback", "--passphrase", ""];
+    let add = ["--quick-add-key", &desk.fingerprint, "nistp256", "encr", "never"];
+    desk.gnupg.gpg(&[&quiet[..], &add].concat(), b"");
+    create(&desk.fingerprint, &[]).refused(1, &["not all on one YubiKey", "keytocard"]);
     assert!(!desk.laptop.folder().join(FILE).exists());
     assert_eq!((desk.gnupg.asked(), desk.key.counters().decipherments), (Vec::new(), 0));
 }

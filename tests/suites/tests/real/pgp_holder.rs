@@ -163,6 +163,30 @@ fn holders_of_both_kinds_edit_and_a_rotation_makes_pgp_identities_anew() {
     desk.run(&["keyring", "hand-over", "deny", "-f", FILE, "--serial", "9302"]).ok();
 }
 
+/// The manifest keeps the public key as it was: once it has run out there, no generation is for its holder.
+#[test]
+fn who_holds_up_a_rotation_is_named_before_anybody_touches() {
+    let desk = Desk::of(Laptop::new(std::path::Path::new("/nonexistent/kubeconfig")), 9_305);
+    let bob = desk.laptop.key(1, 9_306);
+    desk.with_pin(&["keyring", "create", "prod", "--holder", "bob", "--serial", "9306"]).ok();
+    let quiet = ["--batch", "--pinentry-mode", "loopback", "--passphrase", ""];
+    desk.gnupg.gpg(&[&quiet[..], &["--quick-set-expire", &desk.fingerprint, "1y"]].concat(), b"");
+    let enrol = ["keyring", "enrol", "-f", FILE, "--holder", "alice", "--pgp", &desk.fingerprint];
+    desk.with_pin(&[&enrol[..], &["--with-serial", "9306"]].concat()).ok();
+    let later = desk.gnupg.later();
+    let run = |arguments: &[&str]| -> Said {
+        let mut command = desk.laptop.with_pin(&[arguments, &["-f", FILE, "--serial", "9306"]].concat(), PIN);
+        desk.at_home(&mut command).env("SOPS_GPG_EXEC", &later).output().unwrap().into()
+    };
+    let operations = bob.counters().private_key_operations;
+    let named = ["holder alice", desk.fingerprint.as_str(), "remove-holder NAME"];
+    for held_up in [&["keyring", "rotate"][..], &["keyring", "quorum", "2", "--rotate"]] {
+        run(held_up).refused(1, &named);
+    }
+    assert_eq!(bob.counters().private_key_operations, operations, "nobody touched");
+    run(&["keyring", "remove-holder", "alice", "--rotate"]).ok();
+}
+
 #[test]
 fn a_key_that_is_on_no_yubikey_is_no_holders() {
     let desk = Desk::of(Laptop::new(std::path::Path::new("/nonexistent/kubeconfig")), 9_304);

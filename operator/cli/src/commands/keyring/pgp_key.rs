@@ -102,16 +102,28 @@ pub fn holder(args: &NewKeyArgs, written: &str) -> Result<Holder, Failure> {
 
 /// The holders of a new key generation: those by PGP get another identity, so that what their PGP key opened in an older
 /// manifest opens no newer one.
-pub fn renewed(holders: &[Holder]) -> Result<Vec<Holder>, Failure> {
+///
+/// # Errors
+/// Nothing can be encrypted to one of them, who is named.
+pub fn renewed<'h>(holders: impl IntoIterator<Item = &'h Holder>) -> Result<Vec<Holder>, Failure> {
     let gpg = Gpg::of_environment();
     let renew = |holder: &Holder| match &holder.pgp {
         None => Ok(holder.clone()),
         Some(key) => {
-            let (recipient, key) = message(&gpg, key.fingerprint.clone(), key.public_key.clone())?;
+            let made = message(&gpg, key.fingerprint.clone(), key.public_key.clone());
+            let (recipient, key) =
+                made.map_err(|failure| not_renewed(&holder.name, &key.fingerprint, &failure))?;
             Ok(Holder { recipient, pgp: Some(key), ..holder.clone() })
         }
     };
-    holders.iter().map(renew).collect()
+    holders.into_iter().map(renew).collect()
+}
+
+/// The manifest has a public key as it was at enrolment: whatever is wrong with it, another enrolment mends.
+fn not_renewed(name: &str, fingerprint: &str, failure: &Failure) -> Failure {
+    let what = format!("add a key generation for holder {name}, PGP key {fingerprint}: {}", failure.what());
+    let hint = "nothing was changed; remove that holder (touchseal keyring remove-holder NAME -f FILE) and enrol them again with a key that is in force";
+    Failure::new(failure.exit(), what, hint)
 }
 
 /// A new identity, encrypted to the PGP key: to what it is called by, and to no other.

@@ -178,6 +178,9 @@ fn who_holds_up_a_rotation_is_named_before_anybody_touches() {
         let mut command = desk.laptop.with_pin(&[arguments, &["-f", FILE, "--serial", "9306"]].concat(), PIN);
         desk.at_home(&mut command).env("SOPS_GPG_EXEC", &later).output().unwrap().into()
     };
+    let again = ["keyring", "enrol", "-f", FILE, "--holder", "again", "--with-serial", "9306"];
+    desk.with_pin(&[&again[..], &["--pgp", &desk.fingerprint]].concat())
+        .refused(1, &["that of holder alice"]);
     let operations = bob.counters().private_key_operations;
     let named = ["holder alice", desk.fingerprint.as_str(), "remove-holder NAME"];
     for held_up in [&["keyring", "rotate"][..], &["keyring", "quorum", "2", "--rotate"]] {

@@ -260,8 +260,11 @@ impl Said {
         said
     }
 
+    /// A recipient that is not named (`throw-keyids`) is any of them: gpg tried each.
     fn failed_with_one_of(&self, secret: &[String]) -> bool {
-        !self.unlocked && self.recipients.iter().any(|id| secret.iter().any(|key| is_of(key, id)))
+        let unnamed = |id: &str| id.bytes().all(|digit| digit == b'0');
+        let ours = |id: &String| secret.iter().any(|key| unnamed(id) || is_of(key, id));
+        !self.unlocked && self.recipients.iter().any(ours)
     }
 }
 
@@ -376,6 +379,10 @@ mod tests {
         let damaged =
             Said::of("[GNUPG:] ENC_TO 698A4420F3D14075 18 0\n[GNUPG:] DECRYPTION_KEY 34B6 F05F u\n");
         assert!(!damaged.failed_with_one_of(&[KEY.to_owned()]) && !damaged.opened);
+        let unnamed = Said::of(&cancelled.replace("698A4420F3D14075", "0000000000000000"));
+        assert!(unnamed.failed_with_one_of(&[KEY.to_owned()]) && !unnamed.failed_with_one_of(&[]));
+        let elses = Said::of(&cancelled.replace("698A4420F3D14075", "0000000000000001"));
+        assert!(!elses.failed_with_one_of(&[KEY.to_owned()]));
         assert_eq!(Said::of("").words, "it does not say why");
     }
 }

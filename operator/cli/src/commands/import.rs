@@ -6,6 +6,7 @@ mod encrypted;
 mod error;
 mod files;
 mod generator;
+mod kept;
 mod kind;
 mod live;
 mod make;

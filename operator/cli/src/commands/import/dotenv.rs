@@ -91,14 +91,14 @@ impl<'t> Rest<'t> {
         self.text = &self.text[blanks..];
         match self.text.chars().next() {
             Some(quote @ ('"' | '\'')) => self.quoted(name, quote),
-            _ => Ok(self.bare()),
+            _ => Ok(self.bare(blanks > 0)),
         }
     }
 
-    /// Up to the end of the line, or to a comment behind a blank.
-    fn bare(&mut self) -> (Zeroizing<Vec<u8>>, Option<&'static str>) {
+    /// Up to the end of the line, or to a comment, which has a blank before it.
+    fn bare(&mut self, behind_blank: bool) -> (Zeroizing<Vec<u8>>, Option<&'static str>) {
         let line = self.leave_line();
-        let value = if line.starts_with('#') {
+        let value = if behind_blank && line.starts_with('#') {
             ""
         } else {
             let comment = [" #", "\t#"].into_iter().filter_map(|start| line.find(start)).min();
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn lines_comments_and_export() {
-        let text = "\u{feff}# head\r\n\r\nA=1\r\n  export B = two words  # why\r\nC=\nD=#none\nE=a#b\nexport=x\nDB.HOST-1=h";
+        let text = "\u{feff}# head\r\n\r\nA=1\r\n  export B = two words  # why\r\nC=\nD= #none\nE=a#b\nexport=x\nDB.HOST-1=h";
         let expected = [
             ("A", "1"),
             ("B", "two words"),
@@ -235,6 +235,8 @@ mod tests {
         }
     }
 
+        assert_eq!(one("PASSWORD=#S3cret"), "#S3cret", "no comment without a blank");
+        assert_eq!(doubtful("PASSWORD=#S3cret # c")[0].1, "a # without a blank before it");
     /// What others read where there is no doubt: a crate that programs in Rust read such files with.
     #[test]
     fn where_there_is_no_doubt_others_read_the_same() {

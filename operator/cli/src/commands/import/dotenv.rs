@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use super::material::Pair;
 
+/// Longer names without a value are taken for something else.
+const LONGEST_NAME: usize = 40;
+
 /// What a file holds.
 #[derive(Default)]
 pub struct Env {
@@ -48,6 +51,13 @@ fn problem(line: usize, what: impl Into<String>) -> Problem {
     Problem { line, what: what.into() }
 }
 
+/// Whether a name that nothing but `=` stands behind may be the end of a value in base64.
+fn may_be_base64(name: &str) -> bool {
+    let has = |kind: fn(&char) -> bool| name.chars().any(|c| kind(&c));
+    name.len() > LONGEST_NAME
+        || has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase) && has(char::is_ascii_digit)
+}
+
 /// What has not been read yet.
 struct Rest<'t> {
     text: &'t str,
@@ -71,7 +81,7 @@ impl<'t> Rest<'t> {
             self.leave_line();
             return Ok(None);
         }
-        let Some((before, _)) = line.split_once('=') else {
+        let Some((before, after)) = line.split_once('=') else {
             return Err(problem(at, "it is not NAME=value"));
         };
         let name = before.trim();
@@ -81,6 +91,12 @@ impl<'t> Rest<'t> {
         if name.is_empty() || !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
             // What stands there may be a value whose line was broken: it is not shown.
             return Err(problem(at, "it is not NAME=value"));
+        }
+        if matches!(after.trim(), "" | "=") && may_be_base64(name) {
+            return Err(problem(
+                at,
+                "it may be the end of a value whose line was broken; a name without a value is NAME=\"\"",
+            ));
         }
         self.text = &self.text[before.len() + 1..];
         Ok(Some(name.to_owned()))
@@ -219,6 +235,8 @@ mod tests {
         for text in ["A=a b", "A='$x#\\'", "A=\"\\$x\"", "A=a # b"] {
             assert_eq!(doubtful(text).len(), 0, "{text}");
         }
+        assert_eq!(one("PASSWORD=#S3cret"), "#S3cret", "no comment without a blank");
+        assert_eq!(doubtful("PASSWORD=#S3cret # c")[0].1, "a # without a blank before it");
         assert_eq!(one("A=pa$HOME"), "pa$HOME", "no variable of ours gets in");
     }
 
@@ -235,8 +253,18 @@ mod tests {
         }
     }
 
-        assert_eq!(one("PASSWORD=#S3cret"), "#S3cret", "no comment without a blank");
-        assert_eq!(doubtful("PASSWORD=#S3cret # c")[0].1, "a # without a blank before it");
+    #[test]
+    fn the_end_of_a_value_in_base64_is_no_name() {
+        let long = "abcdefghij".repeat(5);
+        for end in ["c2VjcmV0aHVudGVyMg=", "c2VjcmV0aHVudGVyMg==", " c2VjcmV0 = ", &format!("{long}=")] {
+            let (line, what) = refused(&format!("A=x\n{end}\nB=y\n"));
+            assert_eq!((line, what.contains("c2Vj") || what.contains(&long)), (2, false), "{end}");
+        }
+        for kept in ["DB2_NAME=", "dbName=", "c2VjcmV0=x", "c2VjcmV0=\"\"", &format!("{long}=x")] {
+            assert_eq!(read(kept).len(), 1, "{kept}");
+        }
+    }
+
     /// What others read where there is no doubt: a crate that programs in Rust read such files with.
     #[test]
     fn where_there_is_no_doubt_others_read_the_same() {

@@ -159,7 +159,7 @@ impl<'a> Targets<'a> {
         let Some(config) = Config::of(place, self.config)? else { return Ok(None) };
         let rules = config.every()?.into_iter().filter_map(|(_, rule)| rule.ok());
         let own = rules.filter_map(|rule| Some((rule.written_for.clone()?, rule)));
-        let Some(((keyring, _), Chosen { place, groups, threshold, .. })) =
+        let Some(((keyring, _), Chosen { place, groups, threshold, pgp, .. })) =
             own.into_iter().find(|((_, of), _)| of == namespace)
         else {
             return Ok(None);
@@ -175,7 +175,8 @@ impl<'a> Targets<'a> {
         let own = self.keys.told_recipients(&keyring, namespace)?;
         let mut doubtful = self.doubtful(&keyring, namespace, &listed, &own);
         doubtful.0.retain(|one| !self.age.contains(one));
-        let why = format!("namespace {namespace} by {place}");
+        let without = if pgp.is_empty() { "" } else { ", without its PGP keys" };
+        let why = format!("namespace {namespace} by {place}{without}");
         Ok(Some(Target { recipients, rules: Rules::default(), indent: None, why, listed, own, doubtful }))
     }
 
@@ -204,7 +205,7 @@ impl<'a> Targets<'a> {
                 one_line(top.shown())
             ));
         }
-        above.iter().rev().find_map(|rules| rules.choose(path).ok().flatten()?.written_for)
+        above.iter().rev().find_map(|rules| rules.choose_beside_pgp(path).ok().flatten()?.written_for)
     }
 
     /// Of a rule that was written for a namespace, the recipients that are not that namespace's own, as far as they are

@@ -46,6 +46,10 @@ struct State {
 struct Packed {
     /// Hash of what makes a change worth a reconcile.
     matters: u64,
+    uid: Box<str>,
+    version: Box<str>,
+    /// It was in a list, which may be older than what was last stored.
+    listed: bool,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
     /// None: it is served, and they are not needed.
@@ -58,6 +62,8 @@ pub struct Found {
     pub object: EncryptedSecret,
     /// Whether the text of its documents is there.
     pub whole: bool,
+    /// Whether it comes from a list, and a later one may have been stored before that.
+    pub listed: bool,
 }
 
 impl Objects {
@@ -74,7 +80,8 @@ impl Objects {
     /// One of them.
     pub fn get(&self, key: &Key) -> Option<Found> {
         let packed = Arc::clone(self.lock().known.get(key)?);
-        Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
+        let (whole, listed) = (packed.texts.is_some(), packed.listed);
+        Some(Found { object: packed.unpack(true)?, whole, listed })
     }
 
     /// Its content is served as this object has it: unless it changed meanwhile, the text of its documents is not kept.
@@ -82,8 +89,16 @@ impl Objects {
         let (key, matters) = (observe::key(object), what_matters(object));
         let mut state = self.lock();
         let Some(known) = state.known.get_mut(&key) else { return };
-        if known.matters == matters && known.texts.is_some() {
-            *known = Arc::new(Packed { matters, object: known.object.clone(), texts: None });
+        let has_text = known.texts.iter().flatten().any(Option::is_some);
+        if known.matters == matters && has_text {
+            *known = Arc::new(Packed {
+                matters,
+                uid: known.uid.clone(),
+                version: known.version.clone(),
+                listed: known.listed,
+                object: known.object.clone(),
+                texts: None,
+            });
         }
     }
 
@@ -116,14 +131,14 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 self.lock().listed.insert(observe::key(&object));
-                self.keep(object).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
+                self.keep(object, true).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
             }
             Event::InitDone => {
                 let lost = self.lost(place.as_deref()).into_iter();
                 lost.map(|key| (key, Lane::Changed, Duration::ZERO)).collect()
             }
             Event::Apply(object) => {
-                self.keep(object).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
+                self.keep(object, false).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
             }
             Event::Delete(object) => {
                 let key = observe::key(&object);
@@ -136,11 +151,18 @@ impl Objects {
     }
 
     /// Its key, if it is worth a reconcile, and after how long.
-    fn keep(&self, object: EncryptedSecret) -> Option<(Key, Duration)> {
+    fn keep(&self, object: EncryptedSecret, listed: bool) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+        // A list that begins anew may come from an API server that is behind the one before.
+        let known = self.lock().known.get(&key).map(|known| (known.uid.clone(), known.version.clone()));
+        if known.is_some_and(|(uid, known)| {
+            Some(&*uid) == object.metadata.uid.as_deref() && secrets::newer(&known, version)
+        }) {
+            return None;
+        }
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let mut packed = match Packed::pack(object) {
+        let mut packed = match Packed::pack(object, listed) {
             Ok(packed) => packed,
             Err(error) => {
                 let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
@@ -176,13 +198,16 @@ impl Objects {
 }
 
 impl Packed {
-    fn pack(mut object: EncryptedSecret) -> Result<Packed, serde_json::Error> {
+    fn pack(mut object: EncryptedSecret, listed: bool) -> Result<Packed, serde_json::Error> {
         let matters = what_matters(&object);
+        let uid = object.metadata.uid.as_deref().unwrap_or_default().into();
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default().into();
         object.metadata.managed_fields = None;
         object.annotations_mut().remove(LAST_APPLIED);
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
         let texts = texts.collect();
-        Ok(Packed { matters, object: serde_json::to_vec(&object)?.into(), texts: Some(texts) })
+        let object = serde_json::to_vec(&object)?.into();
+        Ok(Packed { matters, uid, version, listed, object, texts: Some(texts) })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
@@ -301,6 +326,25 @@ mod tests {
         assert!(text());
         objects.served(&at("2", 1));
         assert!(text(), "that was another generation");
+    }
+
+    #[test]
+    fn a_list_that_is_behind_changes_nothing_and_a_namesake_is_another() {
+        let (objects, _) = objects();
+        let version = || {
+            objects
+                .get(&key("apps", "app"))
+                .map(|found| (found.object.metadata.resource_version, found.listed))
+        };
+        tell(&objects, Event::Apply(object("7", 2)));
+        tell(&objects, Event::Init);
+        assert!(tell(&objects, Event::InitApply(object("5", 1))).is_empty());
+        tell(&objects, Event::InitDone);
+        assert_eq!(version(), Some((Some("7".to_owned()), false)));
+        let mut namesake = object("6", 1);
+        namesake.metadata.uid = Some("uid-2".to_owned());
+        assert_eq!(tell(&objects, Event::InitApply(namesake)).len(), 1);
+        assert_eq!(version(), Some((Some("6".to_owned()), true)));
     }
 
     #[test]

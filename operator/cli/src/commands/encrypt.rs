@@ -361,6 +361,7 @@ mod tests {
             indent: None,
             why: String::new(),
             listed: Vec::new(),
+            own: Vec::new(),
             doubtful: (Vec::new(), String::new()),
         }
     }

@@ -6,6 +6,7 @@ mod encrypted;
 mod error;
 mod files;
 mod generator;
+mod kept;
 mod kind;
 mod live;
 mod make;
@@ -19,7 +20,7 @@ mod settings;
 mod tls;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -42,7 +43,7 @@ pub struct ImportArgs {
     /// A Secret of the cluster, by its name; may be given several times
     #[arg(long, value_name = "NAME")]
     from_secret: Vec<String>,
-    /// What the files are; default: told by their names and content
+    /// What the plain files are; default: told by their names and content
     #[arg(long = "as", value_enum, value_name = "KIND")]
     kind: Option<Kind>,
     /// Name of the EncryptedSecret and of its Secret, into which all files go; default: one for each file, called as it is
@@ -51,7 +52,7 @@ pub struct ImportArgs {
     /// With --as file: the Secret key; default: the file's name
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Type of the Secret; default: by what the files are
+    /// Type of the Secret that plain files become; default: by what they are
     #[arg(long = "type", value_name = "TYPE")]
     secret_type: Option<String>,
     /// Keep the Secret when the EncryptedSecret is deleted
@@ -119,7 +120,28 @@ fn check(args: &ImportArgs) -> Result<(), ImportError> {
     if args.name.is_some() && args.from_secret.len() > 1 {
         return Err(ImportError::OneName(args.from_secret.len()));
     }
+    if let Some(name) = args.from_secret.first() {
+        args.not_plain(&format!("Secret {name}"))?;
+    }
+    if args.files.iter().any(|path| path == Path::new("-")) {
+        args.not_plain("stdin")?;
+    }
     Ok(())
+}
+
+impl ImportArgs {
+    /// What comes from there is a Secret already: what is said of plain files would count for nothing.
+    fn not_plain(&self, from: &str) -> Result<(), ImportError> {
+        let of_plain_files = [
+            ("--key", self.key.is_some()),
+            ("--as", self.kind.is_some_and(|kind| kind != Kind::Secret)),
+            ("--type", self.secret_type.is_some()),
+        ];
+        match of_plain_files.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(ImportError::NotPlain { flag, from: from.to_owned() }),
+            None => Ok(()),
+        }
+    }
 }
 
 const fn existing(args: &ImportArgs) -> Existing {

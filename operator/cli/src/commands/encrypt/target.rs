@@ -22,6 +22,8 @@ pub struct Target {
     pub why: String,
     /// Each of them.
     pub listed: Vec<String>,
+    /// The namespace's own, any of which opens in it; empty if nobody can tell which of them that is.
+    pub own: Vec<String>,
     /// Those that nothing vouches for, and why not.
     pub doubtful: (Vec<String>, String),
 }
@@ -117,17 +119,21 @@ impl<'a> Targets<'a> {
         }
         let written_for = self.hidden(&config, path).or(written_for);
         let doubtful = match &written_for {
-            Some((keyring, namespace)) => self.doubtful(keyring, namespace, &listed)?,
+            Some((keyring, namespace)) => {
+                let told = self.keys.told_recipients(keyring, namespace)?;
+                self.doubtful(keyring, namespace, &listed, &told)
+            }
             None => (Vec::new(), String::new()),
         };
         let why = format!("{} by {place}", counted(listed.len(), "recipient"));
-        Ok(Target { recipients, rules, indent, why, listed, doubtful })
+        Ok(Target { recipients, rules, indent, why, listed, own: Vec::new(), doubtful })
     }
 
     /// For a document inside the manifest of a namespace's object.
     pub fn of_namespace(&mut self, namespace: &str) -> Result<Target, Failure> {
         let (listed, why) = self.named(Some(namespace))?.unwrap_or_default();
-        target(listed, why)
+        let own = listed.first().cloned().into_iter().collect();
+        Ok(Target { own, ..target(listed, why)? })
     }
 
     /// For a new document of this namespace that will lie at `place`: to the recipient that is known or published, else by
@@ -166,11 +172,12 @@ impl<'a> Targets<'a> {
         let mut listed: Vec<String> = groups.into_iter().flatten().collect();
         listed.sort();
         listed.dedup();
-        let mut doubtful = self.doubtful(&keyring, namespace, &listed)?;
+        let own = self.keys.told_recipients(&keyring, namespace)?;
+        let mut doubtful = self.doubtful(&keyring, namespace, &listed, &own);
         doubtful.0.retain(|one| !self.age.contains(one));
         let without = if pgp.is_empty() { "" } else { ", without its PGP keys" };
         let why = format!("namespace {namespace} by {place}{without}");
-        Ok(Some(Target { recipients, rules: Rules::default(), indent: None, why, listed, doubtful }))
+        Ok(Some(Target { recipients, rules: Rules::default(), indent: None, why, listed, own, doubtful }))
     }
 
     /// Whether a rule picks this file out of a folder. A rule without a `path_regex` is for whatever is named.
@@ -201,14 +208,15 @@ impl<'a> Targets<'a> {
         above.iter().rev().find_map(|rules| rules.choose_beside_pgp(path).ok().flatten()?.written_for)
     }
 
-    /// Of a rule that was written for a namespace, the recipients that are not that namespace's own, nor the person's.
+    /// Of a rule that was written for a namespace, the recipients that are not that namespace's own, as far as they are
+    /// `told`, nor the person's.
     fn doubtful(
         &mut self,
         keyring: &str,
         namespace: &str,
         listed: &[String],
-    ) -> Result<(Vec<String>, String), Failure> {
-        let told = self.keys.told_recipients(keyring, namespace)?;
+        told: &[String],
+    ) -> (Vec<String>, String) {
         let mut doubtful: Vec<String> =
             listed.iter().filter(|one| !told.contains(one) && !self.keys.holds(one)).cloned().collect();
         // Where nobody knows the namespace's own, one may be it.
@@ -220,7 +228,7 @@ impl<'a> Targets<'a> {
         } else {
             "not the present recipient".to_owned()
         };
-        Ok((doubtful, format!("{known} of namespace {namespace} of keyring {keyring}")))
+        (doubtful, format!("{known} of namespace {namespace} of keyring {keyring}"))
     }
 
     /// The recipients that the command line, or a manifest, names, in words, too.
@@ -266,5 +274,5 @@ impl<'a> Targets<'a> {
 pub fn target(listed: Vec<String>, why: String) -> Result<Target, Failure> {
     let recipients = wrapping::recipients(std::slice::from_ref(&listed), None, &HashSet::new())?;
     let doubtful = (Vec::new(), String::new());
-    Ok(Target { recipients, rules: Rules::default(), indent: None, why, listed, doubtful })
+    Ok(Target { recipients, rules: Rules::default(), indent: None, why, listed, own: Vec::new(), doubtful })
 }

@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use super::material::Pair;
 
+/// Longer names without a value are taken for something else.
+const LONGEST_NAME: usize = 40;
+
 /// What a file holds.
 #[derive(Default)]
 pub struct Env {
@@ -48,6 +51,13 @@ fn problem(line: usize, what: impl Into<String>) -> Problem {
     Problem { line, what: what.into() }
 }
 
+/// Whether a name that nothing but `=` stands behind may be the end of a value in base64.
+fn may_be_base64(name: &str) -> bool {
+    let has = |kind: fn(&char) -> bool| name.chars().any(|c| kind(&c));
+    name.len() > LONGEST_NAME
+        || has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase) && has(char::is_ascii_digit)
+}
+
 /// What has not been read yet.
 struct Rest<'t> {
     text: &'t str,
@@ -71,7 +81,7 @@ impl<'t> Rest<'t> {
             self.leave_line();
             return Ok(None);
         }
-        let Some((before, _)) = line.split_once('=') else {
+        let Some((before, after)) = line.split_once('=') else {
             return Err(problem(at, "it is not NAME=value"));
         };
         let name = before.trim();
@@ -82,6 +92,12 @@ impl<'t> Rest<'t> {
             // What stands there may be a value whose line was broken: it is not shown.
             return Err(problem(at, "it is not NAME=value"));
         }
+        if matches!(after.trim(), "" | "=") && may_be_base64(name) {
+            return Err(problem(
+                at,
+                "it may be the end of a value whose line was broken; a name without a value is NAME=\"\"",
+            ));
+        }
         self.text = &self.text[before.len() + 1..];
         Ok(Some(name.to_owned()))
     }
@@ -91,14 +107,14 @@ impl<'t> Rest<'t> {
         self.text = &self.text[blanks..];
         match self.text.chars().next() {
             Some(quote @ ('"' | '\'')) => self.quoted(name, quote),
-            _ => Ok(self.bare()),
+            _ => Ok(self.bare(blanks > 0)),
         }
     }
 
-    /// Up to the end of the line, or to a comment behind a blank.
-    fn bare(&mut self) -> (Zeroizing<Vec<u8>>, Option<&'static str>) {
+    /// Up to the end of the line, or to a comment, which has a blank before it.
+    fn bare(&mut self, behind_blank: bool) -> (Zeroizing<Vec<u8>>, Option<&'static str>) {
         let line = self.leave_line();
-        let value = if line.starts_with('#') {
+        let value = if behind_blank && line.starts_with('#') {
             ""
         } else {
             let comment = [" #", "\t#"].into_iter().filter_map(|start| line.find(start)).min();
@@ -186,7 +202,7 @@ mod tests {
 
     #[test]
     fn lines_comments_and_export() {
-        let text = "\u{feff}# head\r\n\r\nA=1\r\n  export B = two words  # why\r\nC=\nD=#none\nE=a#b\nexport=x\nDB.HOST-1=h";
+        let text = "\u{feff}# head\r\n\r\nA=1\r\n  export B = two words  # why\r\nC=\nD= #none\nE=a#b\nexport=x\nDB.HOST-1=h";
         let expected = [
             ("A", "1"),
             ("B", "two words"),
@@ -219,6 +235,8 @@ mod tests {
         for text in ["A=a b", "A='$x#\\'", "A=\"\\$x\"", "A=a # b"] {
             assert_eq!(doubtful(text).len(), 0, "{text}");
         }
+        assert_eq!(one("PASSWORD=#S3cret"), "#S3cret", "no comment without a blank");
+        assert_eq!(doubtful("PASSWORD=#S3cret # c")[0].1, "a # without a blank before it");
         assert_eq!(one("A=pa$HOME"), "pa$HOME", "no variable of ours gets in");
     }
 
@@ -232,6 +250,18 @@ mod tests {
         for text in ["=x", "1A=x", "A B=x", "hunter2/a+b=", "export A"] {
             let (line, what) = refused(text);
             assert_eq!((line, what.contains("hunter2")), (1, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_value_in_base64_is_no_name() {
+        let long = "abcdefghij".repeat(5);
+        for end in ["c2VjcmV0aHVudGVyMg=", "c2VjcmV0aHVudGVyMg==", " c2VjcmV0 = ", &format!("{long}=")] {
+            let (line, what) = refused(&format!("A=x\n{end}\nB=y\n"));
+            assert_eq!((line, what.contains("c2Vj") || what.contains(&long)), (2, false), "{end}");
+        }
+        for kept in ["DB2_NAME=", "dbName=", "c2VjcmV0=x", "c2VjcmV0=\"\"", &format!("{long}=x")] {
+            assert_eq!(read(kept).len(), 1, "{kept}");
         }
     }
 

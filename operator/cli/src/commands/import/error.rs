@@ -12,6 +12,8 @@ pub enum ImportError {
     KeyAlone,
     #[error("--key names one key, but there are {0} files")]
     OneKey(usize),
+    #[error("{flag} is for plain files, and {from} is none")]
+    NotPlain { flag: &'static str, from: String },
     #[error("--name names one Secret, but there are {0}")]
     OneName(usize),
     #[error("import: nobody said for which namespace {0} is")]
@@ -73,6 +75,11 @@ impl Explain for ImportError {
         match self {
             Self::KeyAlone => "add --as file, or leave --key out",
             Self::OneKey(_) => "import the files one by one, or leave --key out",
+            Self::NotPlain { flag, .. } => {
+                return format!(
+                    "leave {flag} out, or import the plain files by themselves: a Secret keeps its type and keys"
+                );
+            }
             Self::OneName(_) => "import them one by one, or leave --name out",
             Self::NoNamespace(_) => "add --namespace NAME",
             Self::OtherNamespace { .. } => {
@@ -121,6 +128,7 @@ impl Explain for ImportError {
         match self {
             Self::KeyAlone
             | Self::OneKey(_)
+            | Self::NotPlain { .. }
             | Self::OneName(_)
             | Self::NoNamespace(_)
             | Self::OtherNamespace { .. } => Exit::Usage,

@@ -41,7 +41,14 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
         let path = candidate.path;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let bytes = match files::read(&path, MAX_BYTES).map(Zeroizing::new) {
-            Err(FileError::TooLarge { .. }) if !candidate.named => continue,
+            Err(FileError::TooLarge { .. }) if !candidate.named => {
+                if has_manifests(&name) {
+                    let why =
+                        format!("larger than {MAX_BYTES} bytes: nobody looked whether Secrets are in it");
+                    found.left_out.push((path.display().to_string(), why));
+                }
+                continue;
+            }
             read => read?,
         };
         let shown = one_line(&path.display().to_string());
@@ -50,7 +57,8 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
             continue;
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        if args.kind != Some(Kind::File) {
+        let said = args.kind.filter(|_| candidate.named);
+        if said != Some(Kind::File) {
             if generator::is_one(&bytes) {
                 found.add(generator::secrets(&shown, &text(&shown, &bytes)?, namespace, &folder)?);
                 continue;
@@ -68,7 +76,7 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
                 continue;
             }
         }
-        match args.kind.filter(|_| candidate.named).unwrap_or(detected) {
+        match said.unwrap_or(detected) {
             Kind::Secret => {
                 let mut of_file = manifests::secrets(&shown, &text(&shown, &bytes)?, namespace, &folder)?;
                 of_file.materials.iter_mut().for_each(|one| one.plain.push(path.clone()));
@@ -78,6 +86,9 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
         }
     }
     let manifests = found.materials.len();
+    if let Some(first) = found.materials.first() {
+        args.not_plain(&first.from.join(", "))?;
+    }
     found.materials.extend(grouped(args, namespace, pieces)?);
     if let (Some(name), true) = (&args.name, manifests > 0) {
         let [only] = found.materials.as_mut_slice() else {
@@ -86,6 +97,11 @@ pub fn gather(args: &ImportArgs, namespace: Option<&str>) -> Result<Found, Failu
         only.name.clone_from(name);
     }
     Ok(found)
+}
+
+/// Whether a file of this name may be one of manifests.
+fn has_manifests(name: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn from_stdin() -> Result<Zeroizing<Vec<u8>>, FileError> {
@@ -275,4 +291,69 @@ fn certificates(
         vec![("tls.crt".to_owned(), certificate.bytes.clone()), ("tls.key".to_owned(), key.bytes.clone())];
     material.documents.push(Part::Values { name: "tls.yaml".to_owned(), pairs });
     Ok(Some("kubernetes.io/tls"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::error::Exit;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ImportArgs,
+    }
+
+    fn line(arguments: &[&str]) -> ImportArgs {
+        Line::parse_from([&["import"], arguments].concat()).args
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_looked_at_in_a_folder_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["big.yaml", "disk.img"] {
+            File::create(dir.path().join(name)).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        }
+        let found = gather(&line(&[dir.path().to_str().unwrap()]), Some("shop")).unwrap();
+        let [(which, why)] = found.left_out.as_slice() else { panic!("{:?}", found.left_out) };
+        assert!(which.ends_with("big.yaml") && why.contains("larger than"), "{which}: {why}");
+    }
+
+    /// Of each way that a Secret comes in, with what is for plain files only.
+    #[test]
+    fn what_would_count_for_nothing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret =
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: shop}\nstringData: {a: b}\n";
+        fs::write(dir.path().join("a.yaml"), secret).unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let file = dir.path().join("a.yaml");
+        let file = file.to_str().unwrap();
+        let refused = |arguments: &[&str]| {
+            let args = line(arguments);
+            let said = super::super::check(&args).map_err(Failure::from);
+            said.and_then(|()| gather(&args, None)).err().map(|error| (error.what().to_owned(), error.exit()))
+        };
+        for (flag, arguments) in [
+            ("--type", &[file, "--type", "example.com/x"][..]),
+            ("--as", &[folder, "--as", "file"]),
+            ("--key", &[folder, "--as", "file", "--key", "x"]),
+            ("--type", &["-", "--type", "example.com/x"]),
+            ("--as", &["-", "--as", "env"]),
+            ("--type", &["--from-secret", "app", "--type", "example.com/x"]),
+            ("--as", &["--from-secret", "app", "--as", "env"]),
+            ("--key", &["--from-secret", "app", "--as", "file", "--key", "x"]),
+        ] {
+            let (what, exit) = refused(arguments).unwrap();
+            assert!(what.starts_with(&format!("{flag} is for plain files")), "{arguments:?}: {what}");
+            assert_eq!(exit, Exit::Usage);
+        }
+        for taken in [&[file][..], &[file, "--as", "secret"], &[folder, "--as", "secret"]] {
+            assert_eq!(refused(taken), None, "{taken:?}");
+        }
+    }
 }

@@ -108,10 +108,13 @@ fn document(material: &Material, part: &Part, target: &Target) -> Result<Documen
     })
 }
 
-/// A document as it is. It must be for the namespace: to whom is in the clear in it.
+/// A document as it is. It must be for the namespace: to whom is in the clear in it. Where nobody can tell which recipient is
+/// the namespace's, it must be for each that a new document would be for.
 fn wrapped(material: &Material, sops: &Sops, target: &Target) -> Result<DocumentSource, ImportError> {
     let (secret, document) = (material.label(), sops.name.clone());
-    if !target.listed.is_empty() && !sops.recipients.iter().any(|one| target.listed.contains(one)) {
+    let is_for = |one: &String| sops.recipients.contains(one);
+    let opens = target.own.iter().any(is_for) || target.own.is_empty() && target.listed.iter().all(is_for);
+    if !opens {
         let document = material.from.first().cloned().unwrap_or(document);
         return Err(ImportError::Recipient { document, namespace: material.namespace.clone() });
     }

@@ -152,6 +152,33 @@ fn whole_files_come_back_byte_for_byte() {
 }
 
 #[test]
+fn a_wrapped_document_must_be_for_the_namespace() {
+    let [own, author, other] = ["own", "author", "other"].map(str::to_owned);
+    let is_taken = |document: &[&String], listed: &[&String], own: &[&String]| {
+        let owned = |all: &[&String]| all.iter().map(|one| (*one).clone()).collect::<Vec<_>>();
+        let sops = Sops {
+            name: "app.yaml".to_owned(),
+            text: "x".to_owned(),
+            format: Format::Yaml,
+            mapping: None,
+            recipients: owned(document),
+            keys: Vec::new(),
+        };
+        let target = Target { listed: owned(listed), own: owned(own), ..nobody().unwrap() };
+        make(&material(vec![Part::Sops(sops)]), &target, false).is_ok()
+    };
+    let both = [&own, &author];
+    assert!(
+        !is_taken(&[&author], &both, &[&own]),
+        "the author's key is of the rule, but opens nothing there"
+    );
+    assert!(is_taken(&[&own], &both, &[&own]) && is_taken(&[&other, &own], &both, &[&author, &own]));
+    assert!(!is_taken(&[&author], &both, &[]) && !is_taken(&[&own], &both, &[]), "nobody knows which it is");
+    assert!(is_taken(&[&author, &other, &own], &both, &[]));
+    assert!(is_taken(&[&other], &[], &[]), "whom to is not asked in a dry run");
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_its_size() {
     let large = Part::File { key: "x".to_owned(), bytes: vec![7; 900 * 1024].into() };
     let refused = make(&material(vec![large]), &nobody().unwrap(), false).err().unwrap();

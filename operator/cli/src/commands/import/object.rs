@@ -1,31 +1,13 @@
-//! A Secret, out of a manifest or of the cluster, as it is to be made again: type, labels and annotations stay, what other
-//! tools wrote on it for themselves does not.
+//! A Secret, out of a manifest or of the cluster, as it is to be made again, and what a person does before that.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use touchseal_crds::names::{GROUP, MANAGED_BY_LABEL, REFUSED_SECRET_TYPES, SOURCE_ANNOTATION};
+use touchseal_crds::names::{REFUSED_SECRET_TYPES, SOURCE_ANNOTATION};
 
 use super::error::ImportError;
+use super::kept::Traces;
 use super::material::{InCluster, Material, Pair, Part};
-
-/// Domains of labels and annotations that are of tools, not of the Secret: the tool that applied it, or made it.
-const OF_TOOLS: [&str; 14] = [
-    "kubectl.kubernetes.io", // the last applied configuration, which holds the values
-    "meta.helm.sh",
-    "helm.sh",
-    "helm.toolkit.fluxcd.io",
-    "kustomize.toolkit.fluxcd.io",
-    "kustomize.config.k8s.io",
-    "config.kubernetes.io",
-    "argocd.argoproj.io",
-    "sealedsecrets.bitnami.com",
-    "external-secrets.io",
-    "isindir.github.com",
-    "addons.projectcapsule.dev",
-    "cattle.io",
-    GROUP,
-];
 
 /// A Secret as it was found.
 #[derive(Default)]
@@ -75,16 +57,17 @@ impl Object {
             (None, Some(namespace)) => namespace.to_owned(),
             (None, None) => return Err(ImportError::NoNamespace(object)),
         };
-        let notes = self.notes(&namespace, cluster == InCluster::Yes);
+        let mut notes = self.notes(&namespace, cluster == InCluster::Yes);
         let Self { name, type_, labels, annotations, pairs, .. } = self;
+        let traces = Traces::of(&pairs);
         Ok(Material {
             from: vec![from.to_owned()],
             plain: Vec::new(),
             cluster,
             folder,
             secret_type: type_.filter(|type_| !type_.is_empty() && type_ != "Opaque"),
-            labels: kept(labels),
-            annotations: kept(annotations),
+            labels: traces.without("label", labels, &mut notes),
+            annotations: traces.without("annotation", annotations, &mut notes),
             documents: vec![Part::Values { name: format!("{name}.yaml"), pairs }],
             name,
             namespace,
@@ -145,43 +128,27 @@ impl Object {
     }
 }
 
-fn kept(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    all.into_iter().filter(|(name, _)| !is_of_tool(name)).collect()
-}
-
-/// By the domain before the slash, or a domain above it.
-fn is_of_tool(name: &str) -> bool {
-    let domain = name.split_once('/').map_or("", |(domain, _)| domain);
-    let within =
-        |tool: &&str| domain.strip_suffix(*tool).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    name == MANAGED_BY_LABEL || OF_TOOLS.iter().any(within)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_tools_wrote_for_themselves_goes() {
-        for tool in [
-            "kubectl.kubernetes.io/last-applied-configuration",
-            "meta.helm.sh/release-name",
-            "reconcile.external-secrets.io/data-hash",
-            "app.kubernetes.io/managed-by",
-            "touchseal.dev/adopt",
-        ] {
-            assert!(is_of_tool(tool), "{tool}");
-        }
-        for own in [
-            "app",
-            "team",
-            "app.kubernetes.io/name",
-            "nothelm.sh/x",
-            "example.com/x",
-            "jenkins.io/credentials-type",
-        ] {
-            assert!(!is_of_tool(own), "{own}");
-        }
+    fn a_label_or_annotation_that_holds_a_value_does_not_go_along() {
+        let map = |name: &str, text: &str| BTreeMap::from([(name.to_owned(), text.to_owned())]);
+        let object = Object {
+            name: "app".to_owned(),
+            labels: map("user", "hunter2"),
+            annotations: map("example.com/applied", r#"{"data": {"password": "b2xkZXI="}}"#),
+            pairs: vec![("password".to_owned(), b"hunter2".to_vec().into())],
+            ..Object::default()
+        };
+        let made = object.into_material("x", Some("shop"), InCluster::Perhaps, PathBuf::new());
+        let made = made.unwrap();
+        assert!(made.labels.is_empty() && made.annotations.is_empty());
+        let named = |note: &str, name: &str| note.starts_with(name) && !note.contains("hunter2");
+        assert!(
+            named(&made.notes[0], "label user ") && named(&made.notes[1], "annotation example.com/applied ")
+        );
     }
 
     #[test]

@@ -104,8 +104,8 @@ pub fn tell_next(materials: &[Material], places: &[PathBuf], dry_run: bool) {
     if !plain.is_empty() {
         say(&format!("  delete, when the Secrets are Ready: {}", plain.join(" ")));
         say(
-            "  who could read these files has their values, in every commit and copy: exchange them, and follow that with \
-             touchseal incident open",
+            "  who could read these files has their values, in every commit and copy: touchseal audit git finds those in git; \
+             exchange them, and follow that with touchseal incident open",
         );
     }
 }

@@ -162,7 +162,9 @@ make_external-secrets() {
         printf 'package register\n\nimport _ "%s/pkg/%s/fake"\n' $module $part >"$1/source/pkg/$part/register/register.go"
     done
     CGO_ENABLED=0 GOWORK=off nice go -C "$1/source" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/external-secrets" .
-    cat "$1"/source/config/crds/bases/*external-secrets.io_*.yaml >"$1/external-secrets-crds"
+    for part in "$1"/source/config/crds/bases/*external-secrets.io_*.yaml; do
+        printf -- '---\n' && cat "$part"
+    done >"$1/external-secrets-crds"
     chmod +x "$1/external-secrets-crds"
     rm -r "$1/source"
 }

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use touchseal_rig::cluster::Cluster;
+use touchseal_rig::poll::eventually;
 use touchseal_rig::ports::Port;
 use touchseal_rig::process::{self, Process};
 use touchseal_rig::tools::Tool;
+
+use crate::DEADLINE;
 
 /// Where they run.
 const NAMESPACE: &str = "kube-system";
@@ -29,7 +32,7 @@ pub struct Neighbour {
 /// The controller of Sealed Secrets, whose log is beside the cluster's. It knows no kubeconfig, so it is run as in a pod, which takes
 /// root.
 pub fn sealed_secrets(cluster: &Cluster) -> Neighbour {
-    definitions(cluster, Tool::SealedSecretsCrds);
+    definitions(cluster, Tool::SealedSecretsCrds, "bitnami.com");
     let account = account(cluster, "sealed-secrets");
     let (host, port) = cluster
         .url()
@@ -52,7 +55,7 @@ pub fn sealed_secrets(cluster: &Cluster) -> Neighbour {
 
 /// The operator of External Secrets.
 pub fn external_secrets(cluster: &Cluster) -> Neighbour {
-    definitions(cluster, Tool::ExternalSecretsCrds);
+    definitions(cluster, Tool::ExternalSecretsCrds, "external-secrets.io");
     let mut command = process::command(Tool::ExternalSecrets.path().unwrap());
     command
         .args(["--metrics-addr=0", "--enable-leader-election=false"])
@@ -60,10 +63,20 @@ pub fn external_secrets(cluster: &Cluster) -> Neighbour {
     Neighbour { _process: start(cluster, "external-secrets", command), _ports: Vec::new() }
 }
 
-fn definitions(cluster: &Cluster, tool: Tool) {
-    cluster.apply(&fs::read_to_string(tool.path().unwrap()).unwrap()).unwrap();
+/// Once they are served, which those who ask what there is learn a moment later.
+fn definitions(cluster: &Cluster, tool: Tool, group: &str) {
+    let definitions = fs::read_to_string(tool.path().unwrap()).unwrap();
+    cluster.apply(&definitions).unwrap();
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
     cluster.kubectl_stdout(&wait).unwrap();
+    let kinds = definitions.lines().filter(|line| line.strip_prefix("  group: ") == Some(group)).count();
+    assert!(kinds > 0);
+    let ask = ["api-resources", "--cached=false", "--no-headers", "-o=name", "--api-group", group];
+    eventually(DEADLINE, "the kinds to be told of", || {
+        let told = cluster.kubectl_stdout(&ask).map_err(|error| format!("{error:?}"))?;
+        if told.lines().count() >= kinds { Ok(()) } else { Err(format!("{kinds} of {told}")) }
+    })
+    .unwrap();
 }
 
 /// A ServiceAccount that may do anything, as a folder of files.

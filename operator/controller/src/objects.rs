@@ -43,6 +43,7 @@ struct State {
 }
 
 /// One of them.
+#[derive(Clone)]
 struct Packed {
     /// Hash of what makes a change worth a reconcile.
     matters: u64,
@@ -91,14 +92,7 @@ impl Objects {
         let Some(known) = state.known.get_mut(&key) else { return };
         let has_text = known.texts.iter().flatten().any(Option::is_some);
         if known.matters == matters && has_text {
-            *known = Arc::new(Packed {
-                matters,
-                uid: known.uid.clone(),
-                version: known.version.clone(),
-                listed: known.listed,
-                object: known.object.clone(),
-                texts: None,
-            });
+            Arc::make_mut(known).texts = None;
         }
     }
 
@@ -155,10 +149,10 @@ impl Objects {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         // A list that begins anew may come from an API server that is behind the one before.
-        let known = self.lock().known.get(&key).map(|known| (known.uid.clone(), known.version.clone()));
-        if known.is_some_and(|(uid, known)| {
-            Some(&*uid) == object.metadata.uid.as_deref() && secrets::newer(&known, version)
-        }) {
+        let uid = object.metadata.uid.as_deref();
+        let is_later =
+            |known: &Arc<Packed>| Some(&*known.uid) == uid && secrets::newer(&known.version, version);
+        if self.lock().known.get(&key).is_some_and(is_later) {
             return None;
         }
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());

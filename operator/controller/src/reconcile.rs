@@ -125,7 +125,10 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
     let outcome = decide::outcome(&observed, &decision);
     let writes = decision.ledger.is_some() || decision.secret.is_some();
     let meta = &gathered.object.metadata;
-    let overtaken = observed.ledger.as_ref().is_some_and(|entry| entry.may_be_later_than(meta));
+    let overtaken = observed
+        .ledger
+        .as_ref()
+        .is_some_and(|entry| entry.object.as_ref().is_none_or(|of| of.may_be_later_than(meta)));
     if writes && overtaken && !observe::is_latest(context, &gathered.object).await? {
         return Err(
             ApplyError::Changed { what: "an EncryptedSecret of which more is known".to_owned() }.into()

@@ -14,12 +14,12 @@ use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reas
 use crate::conditions::{self, Say};
 use crate::content::OPAQUE;
 use crate::decision::{Decision, Expected, Notice, SecretWrite};
-use crate::entry::Revision;
 use crate::floor::Floor;
 use crate::follow::follow;
 use crate::generation::{self, LedgerEntry, RolledBack};
 use crate::number::Place;
 use crate::observed::{Digests, Observed, Opened, OurSecret, SecretSeen, Trouble};
+use crate::revision::Revision;
 use crate::{conflict, deliver, due, status};
 
 /// Decides what one reconcile does. Pure: the same input gives the same decision, and deciding again after the decision

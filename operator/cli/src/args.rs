@@ -74,7 +74,7 @@ pub struct Global {
     /// Path to the kubeconfig file
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Namespace of documents that do not say, of the manifest that wrap makes, or of the secrets that are shown (default: all) or waited for (default: the context's)
+    /// Namespace of documents that do not say, of the manifests that wrap and import make, or of the secrets that are shown (default: all) or waited for (default: the context's)
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// How long one request to the API server may take; 0 means for ever
@@ -139,6 +139,8 @@ pub enum Command {
     Recipients(commands::recipients::RecipientsArgs),
     /// Make an EncryptedSecret manifest of sops files
     Wrap(commands::wrap::WrapArgs),
+    /// Turn plain files, Secret manifests and Secrets of the cluster into EncryptedSecret manifests
+    Import(commands::import::ImportArgs),
     /// Encrypt plain files, as sops does, to a namespace or by creation rules
     Encrypt(commands::encrypt::EncryptArgs),
     /// Print a document's plaintext

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope};
@@ -134,6 +134,11 @@ impl Cluster {
             &format!("write the release into unsealrequest {namespace}/{name}"),
             api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
         )
+    }
+
+    /// One Secret, with its values.
+    pub fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, ClusterError> {
+        self.get(&format!("get secret {namespace}/{name}"), namespace, name)
     }
 
     /// One pod.

@@ -6,6 +6,7 @@ pub mod decrypt;
 pub mod doctor;
 pub mod edit;
 pub mod encrypt;
+pub mod import;
 pub mod incident;
 pub mod keyring;
 pub mod lint;

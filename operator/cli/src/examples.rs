@@ -51,6 +51,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "import",
+        &[
+            "touchseal import --namespace shop --dry-run .env settings.py",
+            "touchseal import --namespace shop tls.crt tls.key --name web",
+            "touchseal import --namespace shop --from-secret app --from-secret mail --to shop",
+            "touchseal import old/secrets.yaml --to shop",
+        ],
+    ),
+    (
         "encrypt",
         &[
             "touchseal encrypt --in-place shop/app.yaml    # by its rule in .sops.yaml",

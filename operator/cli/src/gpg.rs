@@ -116,13 +116,26 @@ impl Gpg {
         Ok(String::from_utf8(output).ok().filter(|key| !key.is_empty()))
     }
 
-    /// The serial number of the YubiKey whose OpenPGP applet has this key's decryption key; `None` if that is elsewhere.
+    /// Where this key's decryption keys are that are in force, each place once: the serial number of a YubiKey, `None` for any
+    /// other place. gpg encrypts to one of them of its own choice.
     ///
     /// # Errors
     /// It cannot be run.
-    pub fn card_of(&self, fingerprint: &str) -> Result<Option<u32>, GpgError> {
+    pub fn cards_of(&self, fingerprint: &str) -> Result<Vec<Option<u32>>, GpgError> {
         let listed = self.quietly(&["--with-colons", "--list-secret-keys", fingerprint])?;
-        Ok(String::from_utf8_lossy(&listed).lines().find_map(yubikey_of))
+        Ok(places(&String::from_utf8_lossy(&listed)))
+    }
+
+    /// The fingerprints of the primary keys in a public key: one, if it is no bundle.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn primaries_of(&self, public_key: &str) -> Result<Vec<String>, GpgError> {
+        let file = key_file(public_key)?;
+        let mut command = self.command(&["--with-colons", "--show-keys"]);
+        let output = command.arg(file.path()).stdin(Stdio::null()).output();
+        let listed = output.map_err(|error| self.not_run(error))?.stdout;
+        Ok(primaries(&String::from_utf8_lossy(&listed)))
     }
 
     /// Encrypts to this public key alone, whatever the person's configuration adds elsewhere.
@@ -130,8 +143,7 @@ impl Gpg {
     /// # Errors
     /// It makes no message.
     pub fn encrypt_to(&self, public_key: &str, plaintext: &[u8]) -> Result<String, GpgError> {
-        let mut file = tempfile::NamedTempFile::new().map_err(GpgError::File)?;
-        file.write_all(public_key.as_bytes()).and_then(|()| file.flush()).map_err(GpgError::File)?;
+        let file = key_file(public_key)?;
         let mut command = self.command(&["--armor", "--no-encrypt-to", "--no-default-recipient"]);
         command.args(["--trust-model", "always", "--recipient-file"]).arg(file.path()).arg("--encrypt");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -176,6 +188,13 @@ impl Gpg {
     fn not_run(&self, error: std::io::Error) -> GpgError {
         GpgError::Run(PathBuf::from(&self.program), error)
     }
+}
+
+/// A public key where gpg reads it; gone with what is returned.
+fn key_file(public_key: &str) -> Result<tempfile::NamedTempFile, GpgError> {
+    let mut file = tempfile::NamedTempFile::new().map_err(GpgError::File)?;
+    file.write_all(public_key.as_bytes()).and_then(|()| file.flush()).map_err(GpgError::File)?;
+    Ok(file)
 }
 
 /// The message in, the payload out; `None` if there is more than a payload may be.
@@ -241,20 +260,45 @@ impl Said {
         said
     }
 
+    /// A recipient that is not named (`throw-keyids`) is any of them: gpg tried each.
     fn failed_with_one_of(&self, secret: &[String]) -> bool {
-        !self.unlocked && self.recipients.iter().any(|id| secret.iter().any(|key| is_of(key, id)))
+        let unnamed = |id: &str| id.bytes().all(|digit| digit == b'0');
+        let ours = |id: &String| secret.iter().any(|key| unnamed(id) || is_of(key, id));
+        !self.unlocked && self.recipients.iter().any(ours)
     }
 }
 
-/// The YubiKey that a line of a listing puts a decryption key on: the key's capabilities are the 12th field, its card the 15th.
-fn yubikey_of(line: &str) -> Option<u32> {
-    const YUBICO: &str = "0006";
-    let fields: Vec<&str> = line.split(':').collect();
-    if !matches!(fields.first(), Some(&("sec" | "ssb"))) || !fields.get(11)?.contains('e') {
-        return None;
+/// The places of the decryption keys in a listing of secret keys. The second field of a key's line is its validity, the 12th what
+/// it can do, the 15th its card. What is revoked or expired nobody encrypts to.
+fn places(listed: &str) -> Vec<Option<u32>> {
+    let mut places = Vec::new();
+    for fields in listed.lines().map(|line| line.split(':').collect::<Vec<_>>()) {
+        let field = |index: usize| fields.get(index).copied().unwrap_or_default();
+        let decrypts = matches!(field(0), "sec" | "ssb") && field(11).contains('e');
+        let place = yubikey(field(14));
+        if decrypts && !matches!(field(1), "r" | "e") && !places.contains(&place) {
+            places.push(place);
+        }
     }
-    let card = fields.get(14)?.strip_prefix("D276000124")?;
+    places
+}
+
+/// The serial number of a YubiKey, out of an OpenPGP card's number.
+fn yubikey(card: &str) -> Option<u32> {
+    const YUBICO: &str = "0006";
+    let card = card.strip_prefix("D276000124")?;
     card.get(10..18).filter(|_| card.get(6..10) == Some(YUBICO))?.parse().ok()
+}
+
+/// The first fingerprint after each primary key of a listing; subkeys have theirs after them.
+fn primaries(listed: &str) -> Vec<String> {
+    let mut lines = listed.lines();
+    let mut found = Vec::new();
+    while lines.any(|line| line.starts_with("pub:")) {
+        let fingerprint = lines.find(|line| line.starts_with("fpr:")).and_then(|line| line.split(':').nth(9));
+        found.extend(fingerprint.map(str::to_owned));
+    }
+    found
 }
 
 /// Whether a fingerprint or key ID, as somebody wrote it, is of the key with this whole fingerprint.
@@ -288,18 +332,37 @@ mod tests {
     }
 
     #[test]
-    fn a_decryption_key_is_on_the_yubikey_that_its_line_names() {
-        let on = |kind: &str, can: &str, card: &str| {
-            yubikey_of(&format!(
-                "{kind}:u:256:18:A30E1FA8D46C1035:1796039740::::::{can}:::{card}::nistp256::"
-            ))
+    fn a_decryption_key_is_where_its_line_says() {
+        let line = |kind: &str, validity: &str, can: &str, card: &str| {
+            format!("{kind}:{validity}:256:18:A30E1FA8D46C1035:1796039740::::::{can}:::{card}::nistp256::\n")
         };
         let card = "D2760001240103040006200000010000";
-        assert_eq!(on("ssb", "e", card), Some(20_000_001));
-        assert_eq!((on("ssb", "s", card), on("fpr", "e", card)), (None, None));
+        let on = |kind, can, card| places(&line(kind, "u", can, card));
+        assert_eq!(on("ssb", "e", card), [Some(20_000_001)]);
+        assert_eq!((on("ssb", "s", card), on("fpr", "e", card)), (vec![], vec![]));
         for other in ["+", "#", "D2760001240103040005200000010000", "D2760001240103040006"] {
-            assert_eq!(on("ssb", "e", other), None, "{other}");
+            assert_eq!(on("ssb", "e", other), [None], "{other}");
         }
+        // gpg encrypts to the newest that is in force: all of them count, and no other.
+        let with = |more: &str| places(&(line("ssb", "u", "e", card) + more));
+        assert_eq!(with(&line("ssb", "u", "e", "+")), [Some(20_000_001), None]);
+        assert_eq!(with(&line("ssb", "u", "e", card)), [Some(20_000_001)]);
+        for gone in ["r", "e"] {
+            assert_eq!(with(&line("ssb", gone, "e", "+")), [Some(20_000_001)], "{gone}");
+            assert_eq!(places(&line("ssb", gone, "e", card)), [], "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_public_keys_fingerprint_is_its_primary_keys() {
+        let key = |primary: &str, sub: &str| {
+            format!(
+                "pub:u:255:22:1:2::::::scESC:\nfpr:::::::::{primary}:\nuid:u::::x::\nsub:u:255:18:3:4::::::e:\nfpr:::::::::{sub}:\n"
+            )
+        };
+        assert_eq!(primaries(&key("AA", "BB")), ["AA"]);
+        assert_eq!(primaries(&(key("AA", "BB") + &key("CC", "DD"))), ["AA", "CC"]);
+        assert!(primaries("").is_empty());
     }
 
     #[test]
@@ -316,6 +379,10 @@ mod tests {
         let damaged =
             Said::of("[GNUPG:] ENC_TO 698A4420F3D14075 18 0\n[GNUPG:] DECRYPTION_KEY 34B6 F05F u\n");
         assert!(!damaged.failed_with_one_of(&[KEY.to_owned()]) && !damaged.opened);
+        let unnamed = Said::of(&cancelled.replace("698A4420F3D14075", "0000000000000000"));
+        assert!(unnamed.failed_with_one_of(&[KEY.to_owned()]) && !unnamed.failed_with_one_of(&[]));
+        let elses = Said::of(&cancelled.replace("698A4420F3D14075", "0000000000000001"));
+        assert!(!elses.failed_with_one_of(&[KEY.to_owned()]));
         assert_eq!(Said::of("").words, "it does not say why");
     }
 }

@@ -57,6 +57,7 @@ fn run(name: Name, arguments: Vec<OsString>) -> Result<(), Failure> {
         Command::Keyring { command } => commands::keyring::run(command, global),
         Command::Recipients(args) => commands::recipients::run(args, global),
         Command::Wrap(args) => commands::wrap::run(args, global),
+        Command::Import(args) => commands::import::run(args, global),
         Command::Encrypt(args) => commands::encrypt::run(args, global),
         Command::Decrypt(args) => commands::decrypt::run(args, global),
         Command::Edit(args) => commands::edit::run(args, global),

@@ -68,8 +68,12 @@ pub async fn apply(
     let key = observe::key(object);
     let Material { ledger: before, turn, content, outgoing } = material;
     let generation = decision.ledger.as_ref().or(before.as_ref()).map_or(0, |entry| entry.generation);
-    if let (Some(write), Some(outgoing)) = (&decision.previous, outgoing) {
-        secret::write(context, object, write, outgoing).await?;
+    let overtaken =
+        |name: &str| ApplyError::Changed { what: format!("Secret {}/{name}, just written,", key.0) };
+    if let (Some(write), Some(outgoing)) = (&decision.previous, outgoing)
+        && secret::write(context, object, write, outgoing).await?.overtaken
+    {
+        return Err(overtaken(&write.name));
     }
     let since = before.as_ref().map(|entry| entry.since.clone());
     let entry = decision.ledger.take();
@@ -77,11 +81,15 @@ pub async fn apply(
         context.ledger.commit(&key.0, &key.1, before, entry, turn).await?;
     }
     if let (Some(write), Some(content)) = (&decision.secret, content) {
-        let written = secret::write(context, object, write, content).await?.unwrap_or_else(reconcile::now);
+        let written = secret::write(context, object, write, content).await?;
+        let at = written.at.unwrap_or_else(reconcile::now);
         let entry = entry.filter(|entry| Some(&entry.since) != since.as_ref());
-        if let Some((entry, dated)) = entry.and_then(|e| generation::served(&e, &written).map(|d| (e, d))) {
+        if let Some((entry, dated)) = entry.and_then(|e| generation::served(&e, &at).map(|d| (e, d))) {
             context.ledger.commit(&key.0, &key.1, Some(entry), dated, None).await?;
             return Err(ApplyError::Changed { what: format!("the date of Secret {}/{}", key.0, write.name) });
+        }
+        if written.overtaken {
+            return Err(overtaken(&write.name));
         }
     }
     beside::write(context, object, &decision).await?;

@@ -25,8 +25,16 @@ struct Echo {
     /// Status written and not seen again yet, with the resourceVersion it was given. Without it a reconcile that runs in
     /// between would decide on an old status and write it again.
     unseen: Option<Box<(String, EncryptedSecretStatus)>>,
-    /// How often in a row somebody else changed it, and when last.
-    others: Option<(u32, Instant)>,
+    /// What somebody else last made of it.
+    others: Option<Others>,
+}
+
+struct Others {
+    /// Hash of that status.
+    status: u64,
+    /// How often in a row it was changed before, and when last.
+    times: u32,
+    at: Instant,
 }
 
 impl Echoes {
@@ -63,7 +71,8 @@ impl Echoes {
         if echo.unseen.as_ref().is_some_and(|unseen| !newer(&unseen.0, resource_version)) {
             echo.unseen = None;
         }
-        (echo.unseen.is_none() && echo.right != hash(status)).then(|| echo.patience(Instant::now()))
+        let status = hash(status);
+        (echo.unseen.is_none() && echo.right != status).then(|| echo.patience(status, Instant::now()))
     }
 
     /// The object is gone.
@@ -77,13 +86,15 @@ impl Echoes {
 }
 
 impl Echo {
-    /// Nothing the first time, then a second and twice as long each time.
-    fn patience(&mut self, now: Instant) -> Duration {
-        let times = match self.others {
-            Some((times, last)) if now.duration_since(last) < FORGOTTEN => times.saturating_add(1),
-            _ => 0,
+    /// Nothing the first time, then a second and twice as long each time. One that is shown again is no further change.
+    fn patience(&mut self, status: u64, now: Instant) -> Duration {
+        let times = match &self.others {
+            Some(others) if now.duration_since(others.at) >= FORGOTTEN => 0,
+            Some(others) if others.status == status => others.times,
+            Some(others) => others.times.saturating_add(1),
+            None => 0,
         };
-        self.others = Some((times, now));
+        self.others = Some(Others { status, times, at: now });
         let doubled = times.checked_sub(1).map(|doubled| Duration::from_secs(1 << doubled.min(6)));
         doubled.unwrap_or_default().min(PATIENCE)
     }
@@ -167,8 +178,10 @@ mod tests {
     #[test]
     fn who_changes_it_again_and_again_is_put_right_later_and_later() {
         let (mut echo, now) = (Echo::default(), Instant::now());
-        let waits: Vec<u64> = (0..9).map(|_| echo.patience(now).as_secs()).collect();
+        let waits: Vec<u64> = (0..9).map(|status| echo.patience(status, now).as_secs()).collect();
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(echo.patience(now + FORGOTTEN), Duration::ZERO, "as if it had never happened");
+        let mut shown_again = Echo::default();
+        assert_eq!([0, 0, 1, 1].map(|status| shown_again.patience(status, now).as_secs()), [0, 0, 1, 1]);
+        assert_eq!(echo.patience(9, now + FORGOTTEN), Duration::ZERO, "as if it had never happened");
     }
 }

@@ -98,27 +98,23 @@ impl Names {
         let there: Option<HashSet<String>> =
             complete.map(|list| list.items.iter().map(|secret| secret.name_any()).collect());
         let is_complete = there.is_some();
-        for (name, answer) in self.take_in(&namespace, there.clone()) {
-            let absent = there.as_ref().is_some_and(|there| !there.contains(&name));
-            // Who asked may have gone.
-            let _ = answer.send(if absent { Look::Absent } else { Look::Get });
-        }
+        self.take_in(&namespace, there);
         if is_complete {
             tokio::time::sleep(KEEP).await;
         }
         self.forget(&namespace);
     }
 
-    /// Keeps a list; gives those who wait for it.
-    fn take_in(
-        &self,
-        namespace: &str,
-        names: Option<HashSet<String>>,
-    ) -> Vec<(String, oneshot::Sender<Look>)> {
+    /// Answers those who wait for a list, and keeps it.
+    fn take_in(&self, namespace: &str, names: Option<HashSet<String>>) {
         let mut state = self.lock();
-        let Some(place) = state.get_mut(namespace) else { return Vec::new() };
+        let Some(place) = state.get_mut(namespace) else { return };
+        for (name, answer) in place.waiting.drain(..) {
+            let absent = names.as_ref().is_some_and(|names| !names.contains(&name));
+            // Who asked may have gone.
+            let _ = answer.send(if absent { Look::Absent } else { Look::Get });
+        }
         place.names = names;
-        std::mem::take(&mut place.waiting)
     }
 
     /// The list is too old by now. Whoever came in vain meanwhile is left to himself.

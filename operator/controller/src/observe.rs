@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, ResourceExt as _};
 use touchseal_crds::EncryptedSecret;
 use touchseal_crds::names::{ADOPT_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL};
@@ -89,6 +90,22 @@ pub async fn whole(context: &Context, found: Found) -> Result<Option<EncryptedSe
         what: format!("EncryptedSecret {namespace}/{name}"),
         problem: words::of(&error),
     })
+}
+
+/// Whether an object that was listed is what is stored: a list may come from an API server that is behind, and what was served
+/// since must not be served anew in its older form.
+///
+/// # Errors
+/// The API server did not answer.
+pub async fn is_latest(context: &Context, object: &EncryptedSecret) -> Result<bool, ObserveError> {
+    let (namespace, name) = key(object);
+    let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &namespace);
+    let stored = api.get_metadata_opt(&name).await.map_err(|error| ObserveError::Read {
+        what: format!("EncryptedSecret {namespace}/{name}"),
+        problem: words::of(&error),
+    })?;
+    let of = |meta: &ObjectMeta| (meta.uid.clone(), meta.generation, meta.deletion_timestamp.is_some());
+    Ok(stored.is_some_and(|stored| of(&stored.metadata) == of(&object.metadata)))
 }
 
 /// Gathers.

@@ -9,6 +9,7 @@ mod judge;
 mod outline;
 mod parse;
 mod render;
+mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ use self::judge::{Judge, Known};
 pub use self::outline::{Outline, outline};
 use self::parse::MAX_TEXT;
 use self::render::{Show, Values};
+pub use self::serving::Serving;
 use crate::content::Content;
 use crate::mapping::{self, MAX_SECRET_BYTES};
 
@@ -108,7 +110,7 @@ fn judge_all(
         let mut judge = Judge::new(&known, left);
         judge.template(&parsed).map_err(|wrong| wrong.of(key))?;
         left = judge.left();
-        all.insert(key.clone(), judge.into_names());
+        all.insert(key.clone(), judge.into_used().names);
     }
     Ok(all)
 }

@@ -81,6 +81,11 @@ impl Document {
         &self.metadata
     }
 
+    /// The names of the top-level keys, in document order: sops encrypts no name.
+    pub fn top_level_keys(&self) -> impl Iterator<Item = &str> {
+        self.branches.first().into_iter().flat_map(pairs).map(|pair| pair.key.as_str())
+    }
+
     /// The age recipients of all key groups, in document order, as written.
     pub fn age_recipients(&self) -> impl Iterator<Item = &str> {
         self.metadata.groups().iter().flat_map(|group| group.age()).map(|key| key.recipient())

@@ -15,6 +15,15 @@ pub enum Tool {
     Helm,
     /// Not a program: definitions of the Prometheus operator's kinds, to be applied.
     MonitoringCrds,
+    /// Controller of Sealed Secrets.
+    SealedSecrets,
+    /// Its definitions, as with [`Tool::MonitoringCrds`].
+    SealedSecretsCrds,
+    Kubeseal,
+    /// Operator of External Secrets, with its provider `fake` only.
+    ExternalSecrets,
+    /// Its definitions.
+    ExternalSecretsCrds,
     Sops,
     PreCommit,
     Krew,
@@ -42,6 +51,11 @@ impl Tool {
         Self::Kubectl,
         Self::Helm,
         Self::MonitoringCrds,
+        Self::SealedSecrets,
+        Self::SealedSecretsCrds,
+        Self::Kubeseal,
+        Self::ExternalSecrets,
+        Self::ExternalSecretsCrds,
         Self::Sops,
         Self::PreCommit,
         Self::Krew,
@@ -69,6 +83,11 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::MonitoringCrds => "monitoring-crds",
+            Self::SealedSecrets => "sealed-secrets",
+            Self::SealedSecretsCrds => "sealed-secrets-crds",
+            Self::Kubeseal => "kubeseal",
+            Self::ExternalSecrets => "external-secrets",
+            Self::ExternalSecretsCrds => "external-secrets-crds",
             Self::Sops => "sops",
             Self::PreCommit => "pre-commit",
             Self::Krew => "krew",
@@ -129,6 +148,11 @@ impl Tool {
             | Self::Containerd
             | Self::Helm
             | Self::MonitoringCrds
+            | Self::SealedSecrets
+            | Self::SealedSecretsCrds
+            | Self::Kubeseal
+            | Self::ExternalSecrets
+            | Self::ExternalSecretsCrds
             | Self::Sops
             | Self::PreCommit
             | Self::Krew

@@ -110,6 +110,14 @@ impl Gnupg {
         fingerprint
     }
 
+    /// gpg as it will be in many years, by its own switch for that.
+    pub fn later(&self) -> std::path::PathBuf {
+        let program = self.path("later");
+        fs::write(&program, "#!/bin/sh\nexec gpg --faked-system-time 20990101T000000 \"$@\"\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        program
+    }
+
     /// What the person answers from now on; without an answer they cancel.
     pub fn answer(&self, what: &str, answer: Option<&str>) {
         match answer {

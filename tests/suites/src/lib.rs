@@ -17,6 +17,7 @@ pub mod gnupg;
 pub mod holder;
 pub mod image;
 pub mod monitoring;
+pub mod neighbours;
 pub mod operator;
 pub mod ordeal;
 pub mod page;

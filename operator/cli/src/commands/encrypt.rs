@@ -6,7 +6,7 @@ mod target;
 
 use std::path::{Path, PathBuf};
 
-use touchseal_sops::{Coverage, Document, EncryptError, Format, OsRng, limits};
+use touchseal_sops::{Coverage, Document, EncryptError, Format, OsRng, Rules, limits};
 use zeroize::Zeroizing;
 
 use crate::args::Global;
@@ -18,8 +18,8 @@ use crate::local_keys::{Identities, KeyArgs};
 use crate::output;
 use crate::terminal;
 
-use consent::Consent;
-use target::{Target, Targets};
+pub use consent::Consent;
+pub use target::{Target, Targets, target};
 
 #[derive(clap::Args, Debug)]
 pub struct EncryptArgs {
@@ -204,7 +204,7 @@ impl Run<'_> {
             self.progress.clear();
         }
         let target = self.targets.of(known_as, format)?;
-        let (after, coverage) = encrypt(path, &before, format, &target)?;
+        let (after, coverage) = encrypt(path, &before, format, &target, None)?;
         self.consent.add(&target.doubtful.0, &target.doubtful.1, path);
         Ok(Some(Job { path: path.clone(), before, after, said: said(&target, coverage) }))
     }
@@ -236,7 +236,7 @@ impl Run<'_> {
             let target = self.targets.of_namespace(&namespace)?;
             let document = &file.documents()[index];
             let label = PathBuf::from(file.label(index));
-            let (text, coverage) = encrypt(&label, document.text.as_bytes(), document.format, &target)?;
+            let (text, coverage) = encrypt(&label, document.text.as_bytes(), document.format, &target, None)?;
             all.push(said(&target, coverage));
             file.replace(index, text.as_bytes())?;
         }
@@ -249,10 +249,20 @@ impl Run<'_> {
 
 /// Every recipient in full: a person can compare what is whole only.
 fn said(target: &Target, coverage: Coverage) -> String {
-    let mut said = one_line(&target.why);
-    if coverage.clear > 0 {
-        said.push_str(&format!("; {} in the clear", counted(coverage.clear, "value")));
-    }
+    let clear = match coverage.clear {
+        0 => String::new(),
+        clear => format!("; {} in the clear", counted(clear, "value")),
+    };
+    said_with(target, &clear)
+}
+
+/// The same of a target alone.
+pub fn named(target: &Target) -> String {
+    said_with(target, "")
+}
+
+fn said_with(target: &Target, more: &str) -> String {
+    let mut said = format!("{}{more}", one_line(&target.why));
     for recipient in &target.listed {
         said.push_str(&format!("\n  {}", one_line(recipient)));
     }
@@ -263,11 +273,13 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn encrypt(
+/// The document of a plaintext; `path` is for messages. `rules` are in the place of the target's.
+pub fn encrypt(
     path: &Path,
     plaintext: &[u8],
     format: Format,
     target: &Target,
+    rules: Option<&Rules>,
 ) -> Result<(String, Coverage), Failure> {
     let failed = |error| FileError::Encrypt { path: path.to_owned(), error };
     // Any bytes are a binary file, those of an encrypted one, too: sops encrypts it twice.
@@ -275,7 +287,14 @@ fn encrypt(
         return Err(failed(EncryptError::AlreadyEncrypted).into());
     }
     let now = duration::now();
-    let made = Document::encrypt(plaintext, format, &target.recipients, &target.rules, &now, &mut OsRng);
+    let made = Document::encrypt(
+        plaintext,
+        format,
+        &target.recipients,
+        rules.unwrap_or(&target.rules),
+        &now,
+        &mut OsRng,
+    );
     let made = made.map_err(failed)?;
     let coverage = made.coverage();
     if coverage.encrypted == 0 && coverage.clear > 0 {
@@ -319,7 +338,7 @@ fn is_object(plaintext: &[u8]) -> bool {
 }
 
 /// An EncryptedSecret; encrypted as a file it would be something that no cluster takes.
-fn is_manifest(plaintext: &[u8]) -> bool {
+pub fn is_manifest(plaintext: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(plaintext) else { return false };
     let has = |word: &str| text.contains(word);
     has("touchseal.dev/v1alpha1")
@@ -342,6 +361,7 @@ mod tests {
             indent: None,
             why: String::new(),
             listed: Vec::new(),
+            own: Vec::new(),
             doubtful: (Vec::new(), String::new()),
         }
     }
@@ -355,8 +375,8 @@ mod tests {
             (Format::Binary, "x"),
         ] {
             let path = Path::new("x");
-            let once = encrypt(path, plain.as_bytes(), format, &target()).unwrap().0;
-            let twice = encrypt(path, once.as_bytes(), format, &target()).unwrap_err();
+            let once = encrypt(path, plain.as_bytes(), format, &target(), None).unwrap().0;
+            let twice = encrypt(path, once.as_bytes(), format, &target(), None).unwrap_err();
             assert!(twice.hint().contains("touchseal edit x"), "{format}: {twice}");
         }
     }
@@ -375,10 +395,12 @@ mod tests {
     fn a_selector_that_fits_nothing_makes_no_document() {
         let mut target = target();
         target.rules.selector = touchseal_sops::Selector::EncryptedRegex("^pasword$".to_owned());
-        let refused = encrypt(Path::new("x"), b"password: hunter2\n", Format::Yaml, &target).unwrap_err();
+        let refused =
+            encrypt(Path::new("x"), b"password: hunter2\n", Format::Yaml, &target, None).unwrap_err();
         assert_eq!(refused.exit(), Exit::Refused);
         target.rules.selector = touchseal_sops::Selector::EncryptedRegex("^password$".to_owned());
-        let made = encrypt(Path::new("x"), b"user: a\npassword: hunter2\n", Format::Yaml, &target).unwrap();
+        let made =
+            encrypt(Path::new("x"), b"user: a\npassword: hunter2\n", Format::Yaml, &target, None).unwrap();
         assert!(said(&target, made.1).contains("1 value in the clear"));
     }
 

@@ -232,7 +232,7 @@ impl piece::Rules for Cached {
             }
         }?;
         let picks = config.picks(path).ok()?;
-        Some((config.choose(path).ok().flatten()?, picks))
+        Some((config.choose_beside_pgp(path).ok().flatten()?, picks))
     }
 }
 

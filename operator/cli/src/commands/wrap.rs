@@ -70,7 +70,7 @@ enum MappingChoice {
 
 /// Why there is no manifest.
 #[derive(Debug, thiserror::Error)]
-enum WrapError {
+pub enum WrapError {
     #[error("{0:?} cannot be the name of a Kubernetes object")]
     Name(String),
     #[error("--key goes with --as file")]
@@ -189,7 +189,7 @@ fn object(
 }
 
 /// One changed byte and the document's MAC is worth nothing: what is printed is read back first.
-fn check_round_trip(text: &str, object: &Value) -> Result<(), WrapError> {
+pub(super) fn check_round_trip(text: &str, object: &Value) -> Result<(), WrapError> {
     match crate::yaml::from_str::<Value>(text) {
         Ok(back) if back == *object => Ok(()),
         Ok(_) => Err(WrapError::RoundTrip("what was written".to_owned())),
@@ -198,7 +198,7 @@ fn check_round_trip(text: &str, object: &Value) -> Result<(), WrapError> {
 }
 
 /// A key of a Secret's data.
-fn is_secret_key(key: &str) -> bool {
+pub fn is_secret_key(key: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=253).contains(&key.len()) && key.bytes().all(fits) && key != "." && !key.starts_with("..")
 }
@@ -212,7 +212,7 @@ fn parse_path(text: &str) -> Result<PathKey, String> {
     }
 }
 
-const fn word(format: touchseal_sops::Format) -> DocumentFormat {
+pub(super) const fn word(format: touchseal_sops::Format) -> DocumentFormat {
     match format {
         touchseal_sops::Format::Yaml => DocumentFormat::Yaml,
         touchseal_sops::Format::Json => DocumentFormat::Json,

@@ -1,5 +1,6 @@
 //! Which creation rule a file is under, as sops 3.11 decides it (sops, `config/config.go`): the first rule whose `path_regex`
-//! is found in the file's path from the folder of `.sops.yaml` on. Rules that name keys of other kinds than age are errors.
+//! is found in the file's path from the folder of `.sops.yaml` on. Rules that name keys of other kinds than age are errors; PGP keys
+//! beside age recipients only where something is to be encrypted.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
@@ -56,7 +57,7 @@ pub struct Chosen {
     pub groups: Vec<Vec<String>>,
     /// How many groups are needed; `None` where the rule does not say.
     pub threshold: Option<usize>,
-    /// PGP keys it names, of all groups: only [`Config::choose_beside_pgp`] lets them pass.
+    /// PGP keys it names, of all groups: [`Config::choose`] does not let them pass.
     pub pgp: Vec<String>,
     /// What is encrypted.
     pub rules: Rules,
@@ -131,7 +132,7 @@ impl Config {
         self.chosen(file, Pgp::Refused)
     }
 
-    /// The same for a file whose PGP recipients stay as they are, whoever else comes: a rule may name PGP keys, too.
+    /// The same where nothing is encrypted to the file's PGP recipients, or nothing at all: a rule may name PGP keys, too.
     ///
     /// # Errors
     /// As [`Config::choose`].
@@ -161,7 +162,7 @@ impl Config {
         Ok(reading.text(reading.rule, "path_regex")?.is_some_and(|pattern| !pattern.is_empty()))
     }
 
-    /// Every rule, with the line its item begins on (from 1) where that is known.
+    /// Every rule, with the line its item begins on (from 1) where that is known. It may name PGP keys, too.
     ///
     /// # Errors
     /// There is no list of rules.
@@ -297,7 +298,7 @@ impl Reading<'_> {
     /// All of it, its expression, too.
     fn checked(&self) -> Result<Chosen, ChooseError> {
         self.fits("")?;
-        self.chosen(Pgp::Refused)
+        self.chosen(Pgp::Named)
     }
 
     fn chosen(&self, allowed: Pgp) -> Result<Chosen, ChooseError> {

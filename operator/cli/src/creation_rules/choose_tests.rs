@@ -65,6 +65,19 @@ fn keys_of_other_kinds_are_named_and_left_to_sops() {
     assert_eq!(chosen("creation_rules:\n- age: a\n  pgp: ''\n  kms: []\n").groups, [["a"]]);
 }
 
+/// What is only looked at is held against the age recipients of a rule of both.
+#[test]
+fn pgp_keys_beside_age_recipients_are_in_the_way_of_encrypting_alone() {
+    let both = config("creation_rules:\n- age: a\n  pgp: ABCD\n");
+    assert!(both.choose(Path::new("/repo/x")).is_err());
+    let looked = both.choose_beside_pgp(Path::new("/repo/x")).unwrap().unwrap();
+    let listed = both.every().unwrap().remove(0).1.unwrap();
+    assert_eq!((&looked.groups[0], &looked.pgp[..]), (&vec!["a".to_owned()], &["ABCD".to_owned()][..]));
+    assert_eq!(listed, looked);
+    let only = config("creation_rules:\n- pgp: ABCD\n");
+    assert!(matches!(only.every().unwrap()[..], [(_, Err(ChooseError::OtherKeys { .. }))]));
+}
+
 #[test]
 fn one_way_to_say_what_is_encrypted() {
     for (field, select) in SELECTORS {

@@ -16,8 +16,16 @@ use super::{ApplyError, failed, owner};
 use crate::context::Context;
 use crate::{observe, secrets};
 
-/// Writes a Secret: makes it, changes it or replaces it. Gives the time of that by the API server's clock, as times of pods are
-/// (each node's is taken to agree with it); None where the answer does not tell.
+/// What came of a write.
+pub struct Written {
+    /// When, by the API server's clock, as times of pods are (each node's is taken to agree with it); None where the answer does
+    /// not tell.
+    pub at: Option<Time>,
+    /// Somebody changed the Secret at once, and nobody was told: it is to be looked at again.
+    pub overtaken: bool,
+}
+
+/// Writes a Secret: makes it, changes it or replaces it.
 ///
 /// # Errors
 /// See [`ApplyError`].
@@ -26,7 +34,7 @@ pub async fn write(
     object: &EncryptedSecret,
     write: &SecretWrite,
     content: Content,
-) -> Result<Option<Time>, ApplyError> {
+) -> Result<Written, ApplyError> {
     let namespace = observe::key(object).0;
     let what = format!("Secret {namespace}/{}", write.name);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
@@ -49,7 +57,11 @@ pub async fn write(
     }
     let wanted = secret(object, write, expects, &namespace, &content);
     let stored = match expects {
-        Some(_) => change(&api, &wanted).await,
+        Some(_) => {
+            let known = context.secrets.get(&(namespace.clone(), write.name.clone()));
+            let owned_by = known.and_then(|known| known.owner_uid);
+            change(&api, wanted, owned_by).await
+        }
         None => {
             context.names.made(&namespace, &write.name);
             api.create(&make(), &wanted).await
@@ -64,23 +76,36 @@ pub async fn write(
             false
         }
     };
-    if overtaken {
-        return Err(ApplyError::Changed { what });
-    }
-    Ok(secrets::written_at(&stored.metadata))
+    Ok(Written { at: secrets::written_at(&stored.metadata), overtaken })
 }
 
 fn make() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
-/// Makes a Secret that is there hold exactly what is wanted.
-async fn change(api: &Api<Secret>, wanted: &Secret) -> Result<Secret, kube::Error> {
-    let name = wanted.metadata.name.as_deref().unwrap_or_default();
-    let stored = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(wanted)).await?;
-    let Some(patch) = leftovers(&stored, wanted) else { return Ok(stored) };
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch(name, &params, &Patch::Merge(patch)).await
+/// Makes a Secret that is there, and is owned by the EncryptedSecret of a uid, hold exactly what is wanted.
+async fn change(
+    api: &Api<Secret>,
+    mut wanted: Secret,
+    owned_by: Option<String>,
+) -> Result<Secret, kube::Error> {
+    let name = wanted.metadata.name.clone().unwrap_or_default();
+    let merge = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    if owned_by.is_some() && owned_by != secrets::owner_uid(&wanted.metadata) {
+        // It was made with that owner, which an apply leaves; and two that both control it are refused.
+        let present = api.get_metadata(&name).await?;
+        let theirs = present.metadata.owner_references.into_iter().flatten();
+        let owners: Vec<OwnerReference> = theirs.filter(|owner| !secrets::is_ours(owner)).collect();
+        let ObjectMeta { uid, resource_version, .. } = &wanted.metadata;
+        let patch = json!({ "metadata": {
+            "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners,
+        } });
+        let stored = api.patch_metadata(&name, &merge, &Patch::Merge(patch)).await?;
+        wanted.metadata.resource_version = stored.metadata.resource_version;
+    }
+    let stored = api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&wanted)).await?;
+    let Some(patch) = leftovers(&stored, &wanted) else { return Ok(stored) };
+    api.patch(&name, &merge, &Patch::Merge(patch)).await
 }
 
 /// The Secret as it is to be.
@@ -118,7 +143,7 @@ async fn try_make(api: &Api<Secret>, mut wanted: Secret) -> Result<(), kube::Err
 }
 
 /// Takes away what a server-side apply leaves: keys that somebody else added, for a Secret of ours holds exactly its content, and
-/// labels, annotations and the owner that it was made with.
+/// labels and annotations that it was made with.
 fn leftovers(stored: &Secret, wanted: &Secret) -> Option<Value> {
     fn nulls<V, W>(there: &BTreeMap<String, V>, wanted: Option<&BTreeMap<String, W>>) -> Map<String, Value> {
         let extra = there.keys().filter(|key| wanted.is_none_or(|wanted| !wanted.contains_key(*key)));
@@ -128,20 +153,13 @@ fn leftovers(stored: &Secret, wanted: &Secret) -> Option<Value> {
     let data = nulls(stored.data.as_ref().unwrap_or(&empty), wanted.data.as_ref());
     let labels = nulls(&secrets::owned_labels(meta), wanted.metadata.labels.as_ref());
     let annotations = nulls(&secrets::owned_annotations(meta), wanted.metadata.annotations.as_ref());
-    let owner = secrets::owner_uid(&wanted.metadata);
-    let stays = |other: &&OwnerReference| !secrets::is_ours(other) || Some(&other.uid) == owner.as_ref();
-    let owners: Vec<&OwnerReference> = meta.owner_references.iter().flatten().filter(stays).collect();
-    let owned_twice = owners.len() != meta.owner_references.iter().flatten().count();
-    if data.is_empty() && labels.is_empty() && annotations.is_empty() && !owned_twice {
+    if data.is_empty() && labels.is_empty() && annotations.is_empty() {
         return None;
     }
-    let mut metadata = json!({
-        "resourceVersion": meta.resource_version, "labels": labels, "annotations": annotations,
-    });
-    if owned_twice {
-        metadata["ownerReferences"] = json!(owners);
-    }
-    Some(json!({ "metadata": metadata, "data": data }))
+    let version = &meta.resource_version;
+    Some(json!({
+        "metadata": { "resourceVersion": version, "labels": labels, "annotations": annotations }, "data": data,
+    }))
 }
 
 #[cfg(test)]
@@ -166,17 +184,7 @@ mod tests {
             }
         };
         let wanted = secret(&["ours"], &["ours"]);
-        let mut right = secret(&["ours"], &["ours", "theirs"]);
-        assert_eq!(leftovers(&right, &wanted), None);
-        let of = |kind: &str| OwnerReference {
-            api_version: "touchseal.dev/v1alpha1".to_owned(),
-            kind: kind.to_owned(),
-            uid: kind.to_owned(),
-            ..OwnerReference::default()
-        };
-        right.metadata.owner_references = Some(vec![of("EncryptedSecret"), of("Theirs")]);
-        let patch = leftovers(&right, &wanted).unwrap();
-        assert_eq!(patch["metadata"]["ownerReferences"], json!([of("Theirs")]));
+        assert_eq!(leftovers(&secret(&["ours"], &["ours", "theirs"]), &wanted), None);
         assert_eq!(
             leftovers(&secret(&["ours", "planted"], &["ours", "was-ours", "theirs"]), &wanted).unwrap(),
             json!({ "metadata": { "resourceVersion": "7", "labels": { "was-ours": null }, "annotations": {} },

@@ -100,10 +100,28 @@ const fn plain(size: u64) -> Shape {
     Shape { kind: Kind::Plain, size }
 }
 
+/// The documents' keys that a template uses.
+#[derive(Debug, Default)]
+pub struct Used {
+    pub names: BTreeSet<String>,
+    /// All keys there are, or one whose name is put together.
+    any: bool,
+}
+
+impl Used {
+    pub fn everything() -> Used {
+        Used { any: true, ..Used::default() }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.any || self.names.contains(name)
+    }
+}
+
 /// Walks one template.
 pub struct Judge<'k> {
     known: &'k Known,
-    names: BTreeSet<String>,
+    used: Used,
     /// What may still be spent.
     left: u64,
     /// How often what is looked at runs.
@@ -116,16 +134,15 @@ type Judged<T> = Result<T, Misplaced>;
 
 impl<'k> Judge<'k> {
     pub fn new(known: &'k Known, left: u64) -> Judge<'k> {
-        Judge { known, names: BTreeSet::new(), left, times: 1, scopes: Vec::new() }
+        Judge { known, used: Used::default(), left, times: 1, scopes: Vec::new() }
     }
 
     pub const fn left(&self) -> u64 {
         self.left
     }
 
-    /// The documents' keys that it uses.
-    pub fn into_names(self) -> BTreeSet<String> {
-        self.names
+    pub fn into_used(self) -> Used {
+        self.used
     }
 
     pub fn template(&mut self, root: &Stmt<'_>) -> Judged<()> {
@@ -335,14 +352,13 @@ impl<'k> Judge<'k> {
 
     fn key(&mut self, name: &str) -> Result<Shape, Wrong> {
         let length = self.known.length(name)?;
-        if self.known.keys.is_some() {
-            self.names.insert(name.to_owned());
-        }
+        self.used.names.insert(name.to_owned());
         Ok(plain(length))
     }
 
     /// All keys, or one whose name is put together: the length of the largest value, and of all names and values.
     fn every_key(&mut self) -> Result<(u64, u64), Wrong> {
+        self.used.any = true;
         let (mut largest, mut sum) = (0, 0);
         let mut not_text = Vec::new();
         for (name, length) in self.known.each() {
@@ -353,7 +369,7 @@ impl<'k> Judge<'k> {
                 }
                 Length::NotText => not_text.push(shown(name)),
             }
-            self.names.insert(name.clone());
+            self.used.names.insert(name.clone());
         }
         if not_text.is_empty() { Ok((largest, sum)) } else { Err(Wrong::NotText(not_text)) }
     }

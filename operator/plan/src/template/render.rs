@@ -68,8 +68,7 @@ pub fn render(
     let template = engine.template_from_str(text).map_err(|error| told(&error, false))?;
     let rendered = template.render_captured_to(root, &mut out).map(drop);
     if values.0.missed.load(Ordering::Relaxed) {
-        let line = rendered.err().and_then(|error| error.line()).unwrap_or_default();
-        return Err(Wrong::NoSuchKey.at(line));
+        return Err(Wrong::NoSuchKey.somewhere());
     }
     match rendered {
         Ok(()) => Ok(out.bytes),
@@ -77,7 +76,8 @@ pub fn render(
     }
 }
 
-/// Our own words for an error of the engine's, which may quote values: of it nothing is used but its kind and line.
+/// Our own words for an error of the engine's, which may quote values: of it nothing is used but its kind. What goes wrong while
+/// values are there has no line, either: with a condition on each line it would tell which one a value fulfils.
 fn told(error: &Error, full: bool) -> Misplaced {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut not_base64 = false;
@@ -91,7 +91,7 @@ fn told(error: &Error, full: bool) -> Misplaced {
         ErrorKind::OutOfFuel => Wrong::TooMuch,
         _ => Wrong::Engine,
     };
-    wrong.at(error.line().unwrap_or_default())
+    wrong.somewhere()
 }
 
 /// The names at the top: the documents' keys, and `data` for all of them.

@@ -17,6 +17,7 @@ pub const KEYRING: &str = "bench";
 const AT_ONCE: usize = 32;
 /// Between two looks, which cost whoever is looked at something: of the operator's metrics as much as tens of objects.
 const GLANCE: Duration = Duration::from_millis(150);
+const CLOSE: Duration = Duration::from_millis(30);
 /// Of the series of `touchseal_encrypted_secrets`.
 const READY: &str = "state=\"Materialised\"";
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -80,9 +81,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until the operator has finished so many reconciles.
-    pub async fn wait_for_reconciles(&self, count: u64) -> Result<Instant, Fault> {
-        self.wait_for("touchseal_reconciles_total{", "", count as usize).await
+    /// Waits until the operator has finished so many reconciles; that it does so no earlier than `earliest` is known, so nobody
+    /// looks until then, and often afterwards.
+    pub async fn wait_for_reconciles(&self, count: u64, earliest: Instant) -> Result<Instant, Fault> {
+        tokio::time::sleep_until(earliest.into()).await;
+        let enough = |sum: f64| sum as u64 >= count;
+        self.wait_until("touchseal_reconciles_total{", "", CLOSE, enough).await
     }
 
     /// Starts an operator that waits for the Lease, and unseals it.
@@ -157,12 +161,12 @@ impl Stage {
 
     /// Waits until it counts no object as ready.
     pub async fn wait_until_none_is_ready(&self) -> Result<Instant, Fault> {
-        self.wait_until("touchseal_encrypted_secrets{", READY, |sum| sum == 0.0).await
+        self.wait_until("touchseal_encrypted_secrets{", READY, GLANCE, |sum| sum == 0.0).await
     }
 
     /// Waits until the series of a metric come to so much.
     async fn wait_for(&self, metric: &str, label: &str, wanted: usize) -> Result<Instant, Fault> {
-        self.wait_until(metric, label, |sum| sum as usize >= wanted).await
+        self.wait_until(metric, label, GLANCE, |sum| sum as usize >= wanted).await
     }
 
     /// Waits until the sum of a metric's series is right.
@@ -170,6 +174,7 @@ impl Stage {
         &self,
         metric: &str,
         label: &str,
+        pause: Duration,
         right: impl Fn(f64) -> bool,
     ) -> Result<Instant, Fault> {
         let deadline = Instant::now() + PATIENCE;
@@ -185,7 +190,7 @@ impl Stage {
             if now > deadline {
                 return Err(format!("{metric} is {sum} after {PATIENCE:?}:\n{page}").into());
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -168,7 +168,7 @@ async fn restart(report: &mut Report, stage: &mut Stage) -> Outcome {
     let made = Instant::now();
     stage.fill(OBJECTS, OBJECTS + 1).await?;
     let served = follow.until(namespace, &name).await?.duration_since(made);
-    let took = stage.wait_for_reconciles(OBJECTS as u64 + 1).await?.duration_since(began);
+    let took = stage.wait_for_reconciles(OBJECTS as u64 + 1, began + list * 2).await?.duration_since(began);
     let used = process::cpu_seconds(pid)? - cpu;
     let writes = writes(&before, &stage.requests().await?);
     report.value("restart.list", list.as_secs_f64(), "s");

@@ -214,7 +214,10 @@ fn every_form_is_found_and_nothing_else_with_one_operation_of_the_yubikey() {
 
     let finding = |key: &str| {
         let all = report["findings"].as_array().unwrap();
-        all.iter().find(|one| one["secretKey"] == key && one["namespace"] == "shop").unwrap().clone()
+        all.iter()
+            .find(|one| one["secretKeys"] == serde_json::json!([key]) && one["namespace"] == "shop")
+            .unwrap()
+            .clone()
     };
     assert_eq!(finding("renamed")["stillIn"], serde_json::json!(["main", "side", "stash", "v1", "v2"]));
     assert_eq!(finding("packed")["stillIn"], serde_json::json!([]), "it was taken out again");
@@ -295,4 +298,21 @@ fn the_page_about_the_audit_can_be_followed() {
         *selector,
         serde_json::json!({ "namespaces": ["shop"], "names": ["app"], "keys": ["password"] })
     );
+    none_of_several_is_opened_where_one_exists(&world, &laptop);
+}
+
+fn none_of_several_is_opened_where_one_exists(world: &World, laptop: &Laptop) {
+    let finding = |namespace: &str| serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": "app", "secretKeys": ["k"] });
+    let report = serde_json::json!({ "auditedAt": "2026-05-01T00:00:00Z", "findings": [finding("chat"), finding("shop")] });
+    fs::write(laptop.folder().join("two.json"), report.to_string()).unwrap();
+    laptop.run_plain(&["incident", "open", "many-2", "--exposed-at", "1d"]).ok();
+    let open = ["incident", "open", "many", "--from-audit", "two.json"];
+    laptop.run_plain(&open).refused(1, &["many-2", "nothing was changed"]);
+    let all = world.cluster.get(&["incidents"]).unwrap();
+    let names: Vec<&Value> =
+        all["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["name"]).collect();
+    assert_eq!(names, ["history", "many-2"], "nothing was");
+    let said = laptop.run_plain(&[&open[..], &["-n", "shop"]].concat()).ok();
+    assert!(said.out.contains("incident many is open"), "{said:?}");
+    assert!(said.err.contains("of other namespaces are left out: 1"), "{said:?}");
 }

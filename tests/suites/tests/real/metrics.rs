@@ -381,8 +381,13 @@ fn a_crowd_at_the_probes_neither_starves_the_kubelet_nor_fills_the_memory() {
     }
     let files = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
     assert!(files < 400, "{files} files are open");
-    let more = resident(process).saturating_sub(before);
-    assert!(more < 16 * 1024, "{more} KiB more");
+    // Of those that were pushed out the allocator keeps the pages for a second. All 4,000 at a time come to 75 MiB.
+    let more = || resident(process).saturating_sub(before);
+    assert!(more() < 48 * 1024, "{} KiB more", more());
+    eventually(DEADLINE, "the crowd's memory to be given back", || {
+        if more() < 12 * 1024 { Ok(()) } else { Err(format!("{} KiB more", more())) }
+    })
+    .unwrap();
     // The operator works on meanwhile.
     apps.serve_yaml("app", "password: first\n");
     drop(crowd);

@@ -73,6 +73,25 @@ fn a_secret_is_taken_over_when_its_owner_says_so() {
 }
 
 #[test]
+fn a_secret_is_handed_from_one_encrypted_secret_to_another_with_its_owner() {
+    let apps = Apps::new("handed-on");
+    let spec = |text: &str| json!({ "documents": [{ "sops": apps.encrypt("x.yaml", text) }], "target": { "name": "shared" } });
+    apps.apply_secret("one", spec("password: one\n"));
+    apps.wait_for("one", "True", "Materialised");
+    let before = apps.secret("shared").unwrap();
+    apps.kubectl(&["annotate", "secret", "shared", "touchseal.dev/adopt=two"]);
+    apps.apply_secret("two", spec("password: two\n"));
+    apps.wait_for("two", "True", "Materialised");
+    apps.wait_for("one", "False", "Conflict");
+    let after = apps.secret("shared").unwrap();
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(value(&after, "password").unwrap(), b"two");
+    let owners = after["metadata"]["ownerReferences"].as_array().unwrap();
+    let names: Vec<&Value> = owners.iter().map(|owner| &owner["name"]).collect();
+    assert_eq!(names, ["two"], "the end of one must not take it along");
+}
+
+#[test]
 fn what_cannot_be_taken_over_says_so_and_stays() {
     let apps = Apps::new("unadoptable");
     for (name, fields) in [("immutable", json!({ "immutable": true })), ("typed", json!({}))] {

@@ -163,6 +163,33 @@ fn holders_of_both_kinds_edit_and_a_rotation_makes_pgp_identities_anew() {
     desk.run(&["keyring", "hand-over", "deny", "-f", FILE, "--serial", "9302"]).ok();
 }
 
+/// The manifest keeps the public key as it was: once it has run out there, no generation is for its holder.
+#[test]
+fn who_holds_up_a_rotation_is_named_before_anybody_touches() {
+    let desk = Desk::of(Laptop::new(std::path::Path::new("/nonexistent/kubeconfig")), 9_305);
+    let bob = desk.laptop.key(1, 9_306);
+    desk.with_pin(&["keyring", "create", "prod", "--holder", "bob", "--serial", "9306"]).ok();
+    let quiet = ["--batch", "--pinentry-mode", "loopback", "--passphrase", ""];
+    desk.gnupg.gpg(&[&quiet[..], &["--quick-set-expire", &desk.fingerprint, "1y"]].concat(), b"");
+    let enrol = ["keyring", "enrol", "-f", FILE, "--holder", "alice", "--pgp", &desk.fingerprint];
+    desk.with_pin(&[&enrol[..], &["--with-serial", "9306"]].concat()).ok();
+    let later = desk.gnupg.later();
+    let run = |arguments: &[&str]| -> Said {
+        let mut command = desk.laptop.with_pin(&[arguments, &["-f", FILE, "--serial", "9306"]].concat(), PIN);
+        desk.at_home(&mut command).env("SOPS_GPG_EXEC", &later).output().unwrap().into()
+    };
+    let again = ["keyring", "enrol", "-f", FILE, "--holder", "again", "--with-serial", "9306"];
+    desk.with_pin(&[&again[..], &["--pgp", &desk.fingerprint]].concat())
+        .refused(1, &["that of holder alice"]);
+    let operations = bob.counters().private_key_operations;
+    let named = ["holder alice", desk.fingerprint.as_str(), "remove-holder NAME"];
+    for held_up in [&["keyring", "rotate"][..], &["keyring", "quorum", "2", "--rotate"]] {
+        run(held_up).refused(1, &named);
+    }
+    assert_eq!(bob.counters().private_key_operations, operations, "nobody touched");
+    run(&["keyring", "remove-holder", "alice", "--rotate"]).ok();
+}
+
 #[test]
 fn a_key_that_is_on_no_yubikey_is_no_holders() {
     let desk = Desk::of(Laptop::new(std::path::Path::new("/nonexistent/kubeconfig")), 9_304);
@@ -174,6 +201,14 @@ fn a_key_that_is_on_no_yubikey_is_no_holders() {
     create(&"0".repeat(40), &[]).refused(1, &["no public key of that fingerprint"]);
     create("ABCD", &[]).refused(2, &["not the fingerprint"]);
     create(&desk.fingerprint, &["--serial", "1"]).refused(1, &["on YubiKey 9304, not on 1"]);
+    let listed = desk.gnupg.gpg(&["--with-colons", "--list-keys", &desk.fingerprint], b"").out;
+    let subkey = listed.lines().rfind(|line| line.starts_with("fpr:")).unwrap().split(':').nth(9).unwrap();
+    create(subkey, &[]).refused(1, &["its public key is that of", &desk.fingerprint]);
+    // A newer one beside it, in a file, is the one that gpg would encrypt to.
+    let quiet = ["--batch", "--pinentry-mode", "loopback", "--passphrase", ""];
+    let add = ["--quick-add-key", &desk.fingerprint, "nistp256", "encr", "never"];
+    desk.gnupg.gpg(&[&quiet[..], &add].concat(), b"");
+    create(&desk.fingerprint, &[]).refused(1, &["not all on one YubiKey", "keytocard"]);
     assert!(!desk.laptop.folder().join(FILE).exists());
     assert_eq!((desk.gnupg.asked(), desk.key.counters().decipherments), (Vec::new(), 0));
 }

@@ -22,8 +22,8 @@ pub struct Finding {
     pub namespace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encrypted_secret: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_key: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_keys: Vec<String>,
     pub file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
@@ -189,13 +189,13 @@ impl Teller<'_> {
             let holds = self.history.references.iter().filter(|one| of(one).binary_search(&value).is_ok());
             holds.map(|one| one.name.clone()).collect()
         };
-        let Key { namespace, object, secret_key, file, document, path, last_modified, .. } =
+        let Key { namespace, object, secret_keys, file, document, path, last_modified, .. } =
             asked.key.clone();
         Finding {
             key: asked.key.name(),
             namespace,
             encrypted_secret: object,
-            secret_key,
+            secret_keys,
             file,
             document,
             path,

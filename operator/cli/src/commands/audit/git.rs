@@ -133,7 +133,7 @@ fn sought(values: &[Value]) -> Sought<'_> {
                 }
                 if cut.left > 0 {
                     let (key, why) = (value.key.name(), pieces::Unjudged::Simple.words());
-                    sought.not_judged.push(NotJudged { key, why, lines: Some(cut.left) });
+                    sought.not_judged.push(NotJudged { key, why, parts: Some(cut.left) });
                 }
             }
             Err(why) => sought.not_judged.push(NotJudged::new(value.key.name(), why)),

@@ -2,7 +2,10 @@
 //! A password that once stood in a settings file is public, whatever the rest of the file has become.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{PAD, STANDARD_NO_PAD as BASE64};
+use base64::engine::{DecodePaddingMode, GeneralPurpose};
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::needles::{Text, WINDOW};
@@ -11,6 +14,8 @@ use super::needles::{Text, WINDOW};
 const DIFFERENT: usize = 4;
 /// Shorter words and numbers stand in files of every kind: `production`, `20260101`.
 const WORD: usize = 12;
+const PADDED_OR_NOT: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent));
 /// Files in files are looked into so deep.
 const DEPTH: usize = 3;
 
@@ -44,7 +49,7 @@ pub struct Cut {
     pub pieces: Vec<Piece>,
     /// Its pieces are all there is to it: whoever has them has the value.
     pub pieces_are_all: bool,
-    /// So many lines are too short or too simple.
+    /// So many parts are too short, too simple or comments.
     pub left: usize,
 }
 
@@ -69,10 +74,12 @@ pub fn cut(value: &[u8]) -> Result<Cut, Unjudged> {
         return Ok(cut);
     };
     let text = text.trim();
-    let mut cutter = Cutter { cut: &mut cut, public: false };
+    let mut cutter = Cutter { cut: &mut cut, public: false, comments: 0 };
     if text.lines().nth(1).is_some() {
         cutter.lines(text, None, 0);
-        let (only_public, nothing) = (cutter.public && cut.left == 0, cut.pieces.is_empty());
+        let (only_public, comments) = (cutter.public && cutter.cut.left == 0, cutter.comments);
+        let nothing = cut.pieces.is_empty();
+        cut.left += comments;
         match nothing {
             true if only_public => return Err(Unjudged::Public),
             true => return Err(Unjudged::Simple),
@@ -82,7 +89,10 @@ pub fn cut(value: &[u8]) -> Result<Cut, Unjudged> {
         return Ok(cut);
     }
     cutter.inside(text, 1, 0);
-    cut.left = 0;
+    if let Some(password) = packed_password(text) {
+        cutter.value(&password, 1, DEPTH);
+    }
+    cut.left += cutter.comments;
     match judge(text.as_bytes()) {
         Ok(()) => {
             cut.whole.push(Text::any(text));
@@ -115,6 +125,8 @@ struct Cutter<'c> {
     cut: &'c mut Cut,
     /// A certificate or a public key was passed over.
     public: bool,
+    /// So many comments were passed over.
+    comments: usize,
 }
 
 impl Cutter<'_> {
@@ -133,9 +145,11 @@ impl Cutter<'_> {
                 body.filter(|line| !line.contains(':')).for_each(|line| inside.extend(line.bytes()));
                 match label.contains("CERTIFICATE") || label.contains("PUBLIC KEY") {
                     true => self.public = true,
-                    false => self.add(place, &inside, |bytes| vec![Text::loose(bytes)]),
+                    false => self.add(place, judge(&inside).ok().map(|()| vec![Text::loose(&inside)])),
                 }
-            } else if !(here.is_empty() || here.starts_with(['#', ';']) || here.starts_with("//")) {
+            } else if here.starts_with(['#', ';']) || here.starts_with("//") {
+                self.comments += 1;
+            } else if !here.is_empty() {
                 self.setting(here, place, depth);
             }
         }
@@ -154,7 +168,10 @@ impl Cutter<'_> {
     /// Texts in quotes that are no keys, and passwords of URLs. Gives whether there are any quotes.
     fn inside(&mut self, line: &str, place: usize, depth: usize) -> bool {
         if let Some(password) = password(line) {
-            self.value(password, place, DEPTH);
+            let mut decoded = Zeroizing::new(Vec::with_capacity(password.len()));
+            decoded.extend(percent_decode_str(password));
+            let decoded = std::str::from_utf8(&decoded).ok().filter(|text| *text != password);
+            self.any_of(place, [Some(password), decoded]);
         }
         let quoted = quoted(line);
         let any = !quoted.is_empty();
@@ -168,17 +185,24 @@ impl Cutter<'_> {
         if depth < DEPTH && text.lines().nth(1).is_some() {
             return self.lines(text, Some(place), depth + 1);
         }
-        self.add(place, text.as_bytes(), |_| {
-            let mut texts = vec![Text::any(text)];
-            base64(text.as_bytes(), &mut texts);
-            texts
-        });
+        let packed = packed_password(text);
+        self.any_of(place, [Some(text), packed.as_deref().map(String::as_str)]);
     }
 
-    fn add(&mut self, line: usize, bytes: &[u8], texts: impl FnOnce(&[u8]) -> Vec<Text>) {
-        match judge(bytes) {
-            Ok(()) => self.cut.pieces.push(Piece { line, texts: texts(bytes) }),
-            Err(_) => self.cut.left += 1,
+    /// A piece that any of these is.
+    fn any_of(&mut self, line: usize, texts: [Option<&str>; 2]) {
+        let mut ways = Vec::new();
+        for text in texts.into_iter().flatten().filter(|text| judge(text.as_bytes()).is_ok()) {
+            ways.push(Text::any(text));
+            base64(text.as_bytes(), &mut ways);
+        }
+        self.add(line, (!ways.is_empty()).then_some(ways));
+    }
+
+    fn add(&mut self, line: usize, texts: Option<Vec<Text>>) {
+        match texts {
+            Some(texts) => self.cut.pieces.push(Piece { line, texts }),
+            None => self.cut.left += 1,
         }
     }
 }
@@ -189,6 +213,14 @@ fn password(line: &str) -> Option<&str> {
     let authority = rest.split(['/', '?', '#', ' ', '"', '\'']).next()?;
     let (user, _) = authority.rsplit_once('@')?;
     user.split_once(':').map(|(_, password)| password)
+}
+
+/// `user:PASSWORD` in base64, as registries and HTTP take it.
+fn packed_password(text: &str) -> Option<Zeroizing<String>> {
+    let mut plain = Zeroizing::new(Vec::with_capacity(text.len() + 3));
+    PADDED_OR_NOT.decode_vec(text, &mut plain).ok()?;
+    let plain = std::str::from_utf8(&plain).ok().filter(|plain| !plain.contains(char::is_control))?;
+    plain.split_once(':').map(|(_, password)| Zeroizing::new(password.to_owned()))
 }
 
 /// What stands in quotes in a line and is not followed by a colon, which makes it a key; escapes are undone.
@@ -299,7 +331,36 @@ mod tests {
         assert_eq!(hay("['list-item-1']"), (false, vec![7]));
         assert_eq!(hay("password = "), (false, vec![]), "what is set counts, not its name");
         assert_eq!(hay(&STANDARD.encode(value)), (true, vec![4, 5, 5, 7]));
-        assert_eq!(cut(value).unwrap().left, 2, "[db] and its host");
+        assert_eq!(cut(value).unwrap().left, 3, "the comment, [db] and its host");
+    }
+
+    #[test]
+    fn what_is_passed_over_is_counted() {
+        for (value, left) in [
+            (&br#"{"username":"ci","password":"pa55","token":"correct-horse"}"#[..], 2),
+            (b"postgres://shop:pa55@db.shop.svc/shop", 1),
+            (b"a = correct-horse\n# b = battery-staple\n; c\n// d\n\n", 3),
+            (b"correct-horse", 0),
+        ] {
+            assert_eq!(cut(value).unwrap().left, left, "{}", String::from_utf8_lossy(value));
+        }
+    }
+
+    #[test]
+    fn packed_and_escaped_passwords_are_looked_for_as_they_are() {
+        let docker = br#"{"auths":{"registry.example.com":{"auth":"Y2k6Y29ycmVjdC1ob3JzZQ=="}}}"#;
+        assert_eq!(found(docker, b"PASSWORD=correct-horse"), (false, vec![1]));
+        assert_eq!(found(docker, b"Y2k6Y29ycmVjdC1ob3JzZQ=="), (false, vec![1]));
+        assert_eq!(
+            found(b"Y2k6Y29ycmVjdC1ob3JzZQ", b"PASSWORD=correct-horse"),
+            (false, vec![1]),
+            "by itself"
+        );
+        let url = b"postgres://shop:correct%2Fh%6Frse@db/shop";
+        assert_eq!(found(url, b"PASSWORD=correct/horse"), (false, vec![1]));
+        assert_eq!(found(url, b"//other:correct%2Fh%6Frse@host"), (false, vec![1]));
+        let settings = [&b"stage = blue-and-green\nurl = "[..], url].concat();
+        assert_eq!(found(&settings, b"correct/horse"), (false, vec![2]));
     }
 
     #[test]

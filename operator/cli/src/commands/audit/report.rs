@@ -40,9 +40,9 @@ pub struct Report {
 pub struct NotJudged {
     pub key: String,
     pub why: &'static str,
-    /// So many lines of a value of several; `None`: all of it.
+    /// So many parts of a value; `None`: all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lines: Option<usize>,
+    pub parts: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,7 +54,7 @@ pub struct NotOpened {
 
 impl NotJudged {
     pub const fn new(key: String, why: Unjudged) -> NotJudged {
-        NotJudged { key, why: why.words(), lines: None }
+        NotJudged { key, why: why.words(), parts: None }
     }
 }
 
@@ -111,7 +111,7 @@ fn named(names: &[String], most: usize) -> String {
 
 /// What was not looked at, and what could not be known, on stderr: that nothing was found is no promise about these.
 pub fn notes(report: &Report, scanned: &Scanned) {
-    let whole: Vec<&NotJudged> = report.not_judged.iter().filter(|one| one.lines.is_none()).collect();
+    let whole: Vec<&NotJudged> = report.not_judged.iter().filter(|one| one.parts.is_none()).collect();
     for why in [Unjudged::Short, Unjudged::Simple, Unjudged::Public].map(Unjudged::words) {
         let names: Vec<String> =
             whole.iter().filter(|one| one.why == why).map(|one| one.key.clone()).collect();
@@ -120,12 +120,9 @@ pub fn notes(report: &Report, scanned: &Scanned) {
         }
     }
     for one in &report.not_judged {
-        if let Some(lines) = one.lines {
-            say(&format!(
-                "of {} {} too short or too simple, and not looked for",
-                one.key,
-                are(lines, "line")
-            ));
+        if let Some(parts) = one.parts {
+            let parts = are(parts, "part");
+            say(&format!("of {} {parts} too short, too simple or comments, and not looked for", one.key));
         }
     }
     if scanned.pointers > 0 {

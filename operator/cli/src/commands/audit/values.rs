@@ -1,11 +1,14 @@
 //! The values that are in use: what was encrypted in the documents of a tree, each with the Secret key that it is served as.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 use touchseal_crds::encrypted_secret::Mapping;
+use touchseal_plan::template::Serving;
 use touchseal_sops::{Format, Node, PathSegment, Plain, Sealed};
 use zeroize::Zeroizing;
 
@@ -21,8 +24,8 @@ pub struct Key {
     pub namespace: Option<String>,
     /// The EncryptedSecret.
     pub object: Option<String>,
-    /// The Secret key it is served as, alone or among others.
-    pub secret_key: Option<String>,
+    /// The Secret keys that it is served as or is part of.
+    pub secret_keys: Vec<String>,
     pub file: String,
     /// The document, where a file holds several.
     pub document: Option<String>,
@@ -50,11 +53,12 @@ impl Key {
     /// As it is told: `shop/app:PASSWORD`, and of a Secret key that holds several values which one.
     pub fn name(&self) -> String {
         let path = self.path.trim_start_matches("stringData.").trim_start_matches("data.");
-        match &self.secret_key {
-            Some(key) if key == path || path.is_empty() => format!("{}:{key}", self.of),
-            Some(key) => format!("{}:{key} ({})", self.of, self.path),
-            None if path.is_empty() => self.of.clone(),
-            None => format!("{}:{}", self.of, self.path),
+        let keys = self.secret_keys.join(", ");
+        match (keys.is_empty(), path.is_empty()) {
+            (true, true) => self.of.clone(),
+            (true, false) => format!("{}:{}", self.of, self.path),
+            (false, false) if keys != path => format!("{}:{keys} ({})", self.of, self.path),
+            (false, _) => format!("{}:{keys}", self.of),
         }
     }
 }
@@ -79,7 +83,13 @@ pub fn read(
                 progress.clear();
                 of_file(&file, namespace, keys, &mut found)?;
             }
-            Ok(Reading::Other | Reading::Doubtful) => {}
+            Ok(Reading::Other) => {}
+            Ok(Reading::Doubtful) => {
+                found.closed.push((
+                    shown(candidate),
+                    "it holds what sops writes, but is no sops document".to_owned(),
+                ));
+            }
             Err(problem) => found.closed.push((shown(candidate), problem.of_its_file())),
         }
     }
@@ -109,25 +119,38 @@ fn of_file(
                 continue;
             }
         };
-        let object = objects.iter().find(|object| object.text == document.text);
         let path = file.path().display().to_string();
         let namespace = document.namespace.as_deref().or(namespace.filter(|_| file.is_manifest()));
-        let of = match (object, namespace) {
-            (Some(object), Some(namespace)) => format!("{namespace}/{}", object.name),
-            (Some(object), None) => object.name.clone(),
-            (None, _) => path.clone(),
-        };
         let key = Key {
-            of: one_line(&of),
-            namespace: namespace.filter(|_| object.is_some()).map(str::to_owned),
-            object: object.map(|object| object.name.clone()),
-            secret_key: None,
+            of: one_line(&path),
+            namespace: None,
+            object: None,
+            secret_keys: Vec::new(),
             file: path,
             document: file.is_manifest().then(|| document.name.clone()),
             path: String::new(),
             last_modified: opened.document.metadata().last_modified().to_owned(),
         };
-        of_document(&opened, object, &key, &mut found.values);
+        // Several objects may have the same document, and each serves it.
+        let is_same =
+            |(text, of): (&str, Option<&str>)| text == document.text && of == document.namespace.as_deref();
+        let here: Vec<&Object> = objects.iter().filter(|one| is_same((&one.text, one.namespace()))).collect();
+        let before = &file.documents()[..index];
+        if here.is_empty() {
+            of_document(&opened, None, &key, &mut found.values);
+        } else if !before.iter().any(|one| is_same((&one.text, one.namespace.as_deref()))) {
+            for object in here {
+                let of =
+                    namespace.map_or_else(|| object.name.clone(), |one| format!("{one}/{}", object.name));
+                let key = Key {
+                    of: one_line(&of),
+                    namespace: namespace.map(str::to_owned),
+                    object: Some(object.name.clone()),
+                    ..key.clone()
+                };
+                of_document(&opened, Some(object), &key, &mut found.values);
+            }
+        }
     }
     Ok(())
 }
@@ -137,16 +160,16 @@ fn of_document(opened: &Opened, object: Option<&Object>, of: &Key, values: &mut 
     let is_secret = is_secret_manifest(plain);
     for sealed in opened.document.sealed(plain) {
         let Some(bytes) = sealed.node.bytes() else { continue };
-        let (secret_key, packed) = match object {
+        let (secret_keys, packed) = match object {
             Some(object) => served_as(object, plain, &sealed),
-            None => (None, is_secret && starts_with(&sealed, "data")),
+            None => (Vec::new(), is_secret && starts_with(&sealed, "data")),
         };
         let bytes = match packed {
             true => unpacked(bytes),
             false => Zeroizing::new(bytes.to_vec()),
         };
         let path = if plain.format() == Format::Binary { String::new() } else { path_of(&sealed) };
-        let key = Key { secret_key, path, ..of.clone() };
+        let key = Key { secret_keys, path, ..of.clone() };
         values.push(Value { key, bytes });
     }
 }
@@ -154,10 +177,19 @@ fn of_document(opened: &Opened, object: Option<&Object>, of: &Key, values: &mut 
 /// An EncryptedSecret's inline document.
 struct Object {
     name: String,
+    namespace: Option<String>,
     text: String,
     /// The document's own name.
     document: Option<String>,
     mapping: Option<Mapping>,
+    /// Where there are templates: what becomes of the documents' keys.
+    serving: Option<Rc<Serving>>,
+}
+
+impl Object {
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
 }
 
 /// What a manifest says of its documents besides their text; a second reading of the same file.
@@ -169,7 +201,12 @@ fn objects(file: &DocumentFile) -> Vec<Object> {
         None => vec![object.clone()],
     };
     let of_object = |object: Json| {
-        let name = object.pointer("/metadata/name").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text = |path: &str| object.pointer(path).and_then(Json::as_str).map(str::to_owned);
+        let name = text("/metadata/name").unwrap_or_default();
+        let namespace = text("/metadata/namespace");
+        let template = object.pointer("/spec/target/template").cloned();
+        let template = template.and_then(|template| serde_json::from_value(template).ok());
+        let serving = template.map(|template| Rc::new(Serving::of(&template)));
         let listed = object.pointer("/spec/documents").and_then(Json::as_array).cloned().unwrap_or_default();
         let is_one = object.get("kind").and_then(Json::as_str) == Some("EncryptedSecret");
         listed.into_iter().filter(move |_| is_one).filter_map(move |document| {
@@ -177,41 +214,47 @@ fn objects(file: &DocumentFile) -> Vec<Object> {
             let own_name = document.get("name").and_then(Json::as_str).map(str::to_owned);
             let mapping = document.get("mapping").cloned();
             let mapping = mapping.and_then(|mapping| serde_json::from_value(mapping).ok());
-            Some(Object { name: name.clone(), text, document: own_name, mapping })
+            let (name, namespace, serving) = (name.clone(), namespace.clone(), serving.clone());
+            Some(Object { name, namespace, text, document: own_name, mapping, serving })
         })
     };
     stream.iter().flat_map(items).flat_map(of_object).collect()
 }
 
-/// The Secret key that a value comes to, as the operator maps it, and whether it is base64 there.
-fn served_as(object: &Object, plain: &Plain, sealed: &Sealed<'_>) -> (Option<String>, bool) {
+/// The Secret keys that a value comes to, as the operator maps and composes it, and whether it is base64 in the document.
+fn served_as(object: &Object, plain: &Plain, sealed: &Sealed<'_>) -> (Vec<String>, bool) {
+    let (names, packed) = given_as(object, plain, sealed);
+    let Some(serving) = &object.serving else { return (names, packed) };
+    let keys: BTreeSet<String> = names.iter().flat_map(|name| serving.keys(name)).collect();
+    (keys.into_iter().collect(), packed)
+}
+
+/// The documents' keys that it comes to.
+fn given_as(object: &Object, plain: &Plain, sealed: &Sealed<'_>) -> (Vec<String>, bool) {
     let first = match sealed.path.first() {
         Some(PathSegment::Key(key)) => *key,
-        _ => return (None, false),
+        _ => return (Vec::new(), false),
     };
     let second = match sealed.path.get(1) {
         Some(PathSegment::Key(key)) => Some(*key),
         _ => None,
     };
+    let one = |key: &str| (vec![key.to_owned()], false);
     match &object.mapping {
-        Some(Mapping::File { key }) => (Some(key.clone()), false),
-        None if plain.format() == Format::Binary => {
-            (Some(object.document.clone().unwrap_or_else(|| "data".to_owned())), false)
-        }
+        Some(Mapping::File { key }) => one(key),
+        None if plain.format() == Format::Binary => one(object.document.as_deref().unwrap_or("data")),
         None | Some(Mapping::Flat {}) => match second {
-            Some(second) if plain.format() == Format::Ini && first == "DEFAULT" => {
-                (Some(second.to_owned()), false)
-            }
-            Some(second) if plain.format() == Format::Ini => (Some(format!("{first}.{second}")), false),
-            _ => (Some(first.to_owned()), false),
+            Some(second) if plain.format() == Format::Ini && first == "DEFAULT" => one(second),
+            Some(second) if plain.format() == Format::Ini => one(&format!("{first}.{second}")),
+            _ => one(first),
         },
         Some(Mapping::Paths(paths)) => {
             let is_here =
                 |node: Node<'_>| node.bytes().map(<[u8]>::as_ptr) == sealed.node.bytes().map(<[u8]>::as_ptr);
-            let named = paths.iter().find(|one| plain.lookup(&one.path).is_ok_and(is_here));
-            (named.map(|one| one.key.clone()), false)
+            let named = paths.iter().filter(|one| plain.lookup(&one.path).is_ok_and(is_here));
+            (named.map(|one| one.key.clone()).collect(), false)
         }
-        Some(Mapping::Manifest {}) => (second.map(str::to_owned), first == "data"),
+        Some(Mapping::Manifest {}) => (second.map(str::to_owned).into_iter().collect(), first == "data"),
     }
 }
 

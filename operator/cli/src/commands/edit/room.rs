@@ -44,10 +44,6 @@ impl Explain for RoomError {
                 "no folder is known to be in memory on this system; with --insecure-tempdir the plaintext may be written to a disk"
                     .to_owned()
             }
-            Self::NoMemory if cfg!(not(target_os = "linux")) => {
-                "no folder is known to be in memory on this system; with --insecure-tempdir the plaintext may be written to a disk"
-                    .to_owned()
-            }
             Self::NoMemory => {
                 "mount a tmpfs at /dev/shm; with --insecure-tempdir the plaintext may be written to a disk"
                     .to_owned()

@@ -22,6 +22,8 @@ pub struct Target {
     pub why: String,
     /// Each of them.
     pub listed: Vec<String>,
+    /// The namespace's own, any of which opens in it; empty if nobody can tell which of them that is.
+    pub own: Vec<String>,
     /// Those that nothing vouches for, and why not.
     pub doubtful: (Vec<String>, String),
 }
@@ -102,7 +104,7 @@ impl<'a> Targets<'a> {
                 Err(ChooseError::NoRule { .. }) => None,
                 Err(error) => return Err(error.into()),
             };
-            return target(listed, why, rules.unwrap_or_default(), indent);
+            return Ok(Target { rules: rules.unwrap_or_default(), indent, ..target(listed, why)? });
         }
         let nobody = || TargetError::Nobody(path.display().to_string());
         let config = config.ok_or_else(nobody)?;
@@ -117,17 +119,65 @@ impl<'a> Targets<'a> {
         }
         let written_for = self.hidden(&config, path).or(written_for);
         let doubtful = match &written_for {
-            Some((keyring, namespace)) => self.doubtful(keyring, namespace, &listed)?,
+            Some((keyring, namespace)) => {
+                let told = self.keys.told_recipients(keyring, namespace)?;
+                self.doubtful(keyring, namespace, &listed, &told)
+            }
             None => (Vec::new(), String::new()),
         };
         let why = format!("{} by {place}", counted(listed.len(), "recipient"));
-        Ok(Target { recipients, rules, indent, why, listed, doubtful })
+        Ok(Target { recipients, rules, indent, why, listed, own: Vec::new(), doubtful })
     }
 
     /// For a document inside the manifest of a namespace's object.
     pub fn of_namespace(&mut self, namespace: &str) -> Result<Target, Failure> {
         let (listed, why) = self.named(Some(namespace))?.unwrap_or_default();
-        target(listed, why, Rules::default(), None)
+        let own = listed.first().cloned().into_iter().collect();
+        Ok(Target { own, ..target(listed, why)? })
+    }
+
+    /// For a new document of this namespace that will lie at `place`: to the recipient that is known or published, else by
+    /// the rule that was written for the namespace, which takes neither a YubiKey nor a cluster, else out of the keyring.
+    pub fn of_namespace_near(&mut self, namespace: &str, place: &Path) -> Result<Target, Failure> {
+        let at_hand = self.keyring_named || self.keys.take_known();
+        let known = at_hand && self.keys.known_recipients(namespace)?.is_some();
+        if !known && !self.keyring_named {
+            if let Some(target) = self.of_rule_for(namespace, place)? {
+                return Ok(target);
+            }
+            let age = self.age();
+            if !at_hand && !age.is_empty() && self.keys.keyring()?.is_none() {
+                let why = counted(age.len(), "recipient");
+                return target(age, why);
+            }
+        }
+        self.of_namespace(namespace)
+    }
+
+    /// By the rule beside or above `place` that `touchseal recipients` wrote for the namespace.
+    fn of_rule_for(&mut self, namespace: &str, place: &Path) -> Result<Option<Target>, Failure> {
+        let Some(config) = Config::of(place, self.config)? else { return Ok(None) };
+        let rules = config.every()?.into_iter().filter_map(|(_, rule)| rule.ok());
+        let own = rules.filter_map(|rule| Some((rule.written_for.clone()?, rule)));
+        let Some(((keyring, _), Chosen { place, groups, threshold, pgp, .. })) =
+            own.into_iter().find(|((_, of), _)| of == namespace)
+        else {
+            return Ok(None);
+        };
+        let mut groups = groups;
+        if let [group] = groups.as_mut_slice() {
+            group.extend(self.age().into_iter().filter(|one| !group.contains(one)).collect::<Vec<_>>());
+        }
+        let recipients = wrapping::recipients(&groups, threshold, &HashSet::new())?;
+        let mut listed: Vec<String> = groups.into_iter().flatten().collect();
+        listed.sort();
+        listed.dedup();
+        let own = self.keys.told_recipients(&keyring, namespace)?;
+        let mut doubtful = self.doubtful(&keyring, namespace, &listed, &own);
+        doubtful.0.retain(|one| !self.age.contains(one));
+        let without = if pgp.is_empty() { "" } else { ", without its PGP keys" };
+        let why = format!("namespace {namespace} by {place}{without}");
+        Ok(Some(Target { recipients, rules: Rules::default(), indent: None, why, listed, own, doubtful }))
     }
 
     /// Whether a rule picks this file out of a folder. A rule without a `path_regex` is for whatever is named.
@@ -155,17 +205,18 @@ impl<'a> Targets<'a> {
                 one_line(top.shown())
             ));
         }
-        above.iter().rev().find_map(|rules| rules.choose(path).ok().flatten()?.written_for)
+        above.iter().rev().find_map(|rules| rules.choose_beside_pgp(path).ok().flatten()?.written_for)
     }
 
-    /// Of a rule that was written for a namespace, the recipients that are not that namespace's own, nor the person's.
+    /// Of a rule that was written for a namespace, the recipients that are not that namespace's own, as far as they are
+    /// `told`, nor the person's.
     fn doubtful(
         &mut self,
         keyring: &str,
         namespace: &str,
         listed: &[String],
-    ) -> Result<(Vec<String>, String), Failure> {
-        let told = self.keys.told_recipients(keyring, namespace)?;
+        told: &[String],
+    ) -> (Vec<String>, String) {
         let mut doubtful: Vec<String> =
             listed.iter().filter(|one| !told.contains(one) && !self.keys.holds(one)).cloned().collect();
         // Where nobody knows the namespace's own, one may be it.
@@ -177,7 +228,7 @@ impl<'a> Targets<'a> {
         } else {
             "not the present recipient".to_owned()
         };
-        Ok((doubtful, format!("{known} of namespace {namespace} of keyring {keyring}")))
+        (doubtful, format!("{known} of namespace {namespace} of keyring {keyring}"))
     }
 
     /// The recipients that the command line, or a manifest, names, in words, too.
@@ -219,7 +270,9 @@ impl<'a> Targets<'a> {
     }
 }
 
-fn target(listed: Vec<String>, why: String, rules: Rules, indent: Option<usize>) -> Result<Target, Failure> {
+/// To these recipients, all of it.
+pub fn target(listed: Vec<String>, why: String) -> Result<Target, Failure> {
     let recipients = wrapping::recipients(std::slice::from_ref(&listed), None, &HashSet::new())?;
-    Ok(Target { recipients, rules, indent, why, listed, doubtful: (Vec::new(), String::new()) })
+    let doubtful = (Vec::new(), String::new());
+    Ok(Target { recipients, rules: Rules::default(), indent: None, why, listed, own: Vec::new(), doubtful })
 }

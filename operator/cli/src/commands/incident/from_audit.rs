@@ -28,7 +28,8 @@ struct Finding {
     key: String,
     namespace: Option<String>,
     encrypted_secret: Option<String>,
-    secret_key: Option<String>,
+    #[serde(default)]
+    secret_keys: Vec<String>,
 }
 
 /// Why an audit's report gives no incident.
@@ -40,6 +41,8 @@ pub enum FromAuditError {
     NotAReport(PathBuf, #[source] serde_json::Error),
     #[error("{}: nothing was found that an EncryptedSecret serves", .0.display())]
     Nothing(PathBuf),
+    #[error("{}: nothing was found of namespace {namespace}, and {others} of others", .path.display())]
+    NothingOf { path: PathBuf, namespace: String, others: usize },
 }
 
 impl Explain for FromAuditError {
@@ -51,6 +54,7 @@ impl Explain for FromAuditError {
                 "incidents follow EncryptedSecrets: audit their manifests, or name what is exposed with --secret and --key"
                     .to_owned()
             }
+            Self::NothingOf { .. } => "without --namespace incidents are about all that was found".to_owned(),
         }
     }
 }
@@ -63,15 +67,24 @@ impl Audit {
             .map_err(|error| FromAuditError::NotAReport(path.to_owned(), error))?)
     }
 
-    /// What each incident is about, in the order of namespaces and names.
+    /// What each incident is about, in the order of namespaces and names, and how many findings are of other namespaces than
+    /// the one that is meant.
     ///
     /// # Errors
     /// It would be about nothing.
-    pub fn selectors(&self, path: &Path) -> Result<Vec<IncidentSelector>, FromAuditError> {
+    pub fn selectors(
+        &self,
+        path: &Path,
+        only: Option<&str>,
+    ) -> Result<(Vec<IncidentSelector>, usize), FromAuditError> {
         let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        let mut others = 0;
         for finding in &self.findings {
-            if let (Some(namespace), Some(name), Some(key)) = finding.served() {
-                keys.entry((namespace, name)).or_default().insert(key);
+            let Some(of) = finding.served_by() else { continue };
+            if only.is_some_and(|only| only != of.0) {
+                others += 1;
+            } else {
+                keys.entry(of).or_default().extend(finding.secret_keys.iter().map(String::as_str));
             }
         }
         let mut alike: BTreeMap<(&str, &BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
@@ -79,7 +92,11 @@ impl Audit {
             alike.entry((namespace, keys)).or_default().push(name);
         }
         if alike.is_empty() {
-            return Err(FromAuditError::Nothing(path.to_owned()));
+            let (path, namespace) = (path.to_owned(), only.unwrap_or_default().to_owned());
+            return Err(match others {
+                0 => FromAuditError::Nothing(path),
+                others => FromAuditError::NothingOf { path, namespace, others },
+            });
         }
         let owned = |words: &mut dyn Iterator<Item = &&str>| words.map(|word| (*word).to_owned()).collect();
         let selectors = alike.into_iter().map(|((namespace, keys), names)| IncidentSelector {
@@ -88,19 +105,21 @@ impl Audit {
             keys: owned(&mut keys.iter()),
             ..IncidentSelector::default()
         });
-        Ok(selectors.collect())
+        Ok((selectors.collect(), others))
     }
 
-    /// Keys that no EncryptedSecret is known to serve: values of files on their own.
+    /// Values that no EncryptedSecret is known to serve: those of files on their own, and what no template uses.
     pub fn left_out(&self) -> Vec<&str> {
-        let others = self.findings.iter().filter(|one| !matches!(one.served(), (Some(_), Some(_), Some(_))));
+        let others = self.findings.iter().filter(|one| one.served_by().is_none());
         others.map(|one| one.key.as_str()).collect()
     }
 }
 
 impl Finding {
-    fn served(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
-        (self.namespace.as_deref(), self.encrypted_secret.as_deref(), self.secret_key.as_deref())
+    /// The namespace and name of what serves it.
+    fn served_by(&self) -> Option<(&str, &str)> {
+        let of = self.namespace.as_deref().zip(self.encrypted_secret.as_deref());
+        of.filter(|_| !self.secret_keys.is_empty())
     }
 }
 
@@ -112,7 +131,7 @@ mod tests {
         let findings: Vec<serde_json::Value> = findings
             .iter()
             .map(|(namespace, name, key)| {
-                serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": name, "secretKey": key, "whole": true })
+                serde_json::json!({ "key": "k", "namespace": namespace, "encryptedSecret": name, "secretKeys": key.split(' ').collect::<Vec<_>>(), "whole": true })
             })
             .chain([serde_json::json!({ "key": "shop/app.yaml:password", "file": "shop/app.yaml" })])
             .collect();
@@ -132,7 +151,7 @@ mod tests {
             ("chat", "app", "token"),
         ];
         let audit = audit(&found);
-        let selectors = audit.selectors(Path::new("f")).unwrap();
+        let (selectors, _) = audit.selectors(Path::new("f"), None).unwrap();
         let mut meant = BTreeSet::new();
         for one in &selectors {
             for name in &one.names {
@@ -148,7 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn an_incident_is_about_every_key_that_a_value_is_part_of() {
+        let audit = audit(&[("shop", "db", "DATABASE_URL settings.ini")]);
+        let (selectors, _) = audit.selectors(Path::new("f"), None).unwrap();
+        assert_eq!(selectors[0].keys, ["DATABASE_URL", "settings.ini"]);
+        assert_eq!(selectors.len(), 1);
+    }
+
+    #[test]
     fn nothing_found_is_no_incident() {
-        assert!(audit(&[]).selectors(Path::new("f")).unwrap_err().to_string().contains("nothing was found"));
+        let error = |found, only| audit(found).selectors(Path::new("f"), only).unwrap_err().to_string();
+        assert!(error(&[], None).contains("nothing was found that"));
+        assert!(error(&[], Some("shop")).contains("nothing was found that"));
+        let found = [("shop", "app", "token"), ("shop", "app", "password"), ("chat", "bot", "token")];
+        let of_none = error(&found, Some("mail"));
+        assert!(of_none.ends_with("nothing was found of namespace mail, and 3 of others"), "{of_none}");
+        let (selectors, others) = audit(&found).selectors(Path::new("f"), Some("chat")).unwrap();
+        assert_eq!((selectors[0].names.join(" "), selectors.len(), others), ("bot".to_owned(), 1, 2));
     }
 }

@@ -51,10 +51,17 @@ pub fn run(args: &OpenArgs, global: &Global) -> Result<(), Failure> {
     output::allow(global.output, &[Format::Json, Format::Yaml, Format::Name, Format::Wide])?;
     let incidents = incidents(args, global.namespace.as_deref(), Timestamp::now())?;
     let cluster = Cluster::connect(global)?;
+    let exists = |incident: &Incident| Failure::from(IncidentError::Exists(name_of(incident)));
+    // None of several is opened unless all can be.
+    for incident in incidents.iter().filter(|_| incidents.len() > 1) {
+        if cluster.incident(&name_of(incident))?.is_some() {
+            return Err(exists(incident));
+        }
+    }
     let mut stored = Vec::new();
     for incident in &incidents {
         stored.push(cluster.open_incident(incident).map_err(|error| match error.is_conflict() {
-            true => Failure::from(IncidentError::Exists(name_of(incident))),
+            true => exists(incident),
             false => error.into(),
         })?);
     }
@@ -81,12 +88,14 @@ fn incidents(args: &OpenArgs, namespace: Option<&str>, now: Timestamp) -> Result
     let Some(file) = &args.from_audit else { return Ok(vec![incident(args, namespace, now)?]) };
     check_name(&args.name)?;
     let audit = Audit::read(file)?;
-    let mut selectors = audit.selectors(file)?;
-    selectors.retain(|one| namespace.is_none_or(|only| one.namespaces.iter().any(|of| of == only)));
+    let (selectors, others) = audit.selectors(file, namespace)?;
+    if others > 0 {
+        terminal::say(&format!("note: findings of other namespaces are left out: {others}"));
+    }
     let left_out = audit.left_out();
     if let Some(first) = left_out.first() {
         terminal::say(&one_line(&format!(
-            "note: {} keys, such as {first}, are of files on their own: no incident follows them",
+            "note: {} values, such as {first}, are in no Secret that is known of: no incident follows them",
             left_out.len()
         )));
     }

@@ -52,8 +52,8 @@ pub struct EnrolArgs {
 pub(super) enum EnrolError {
     #[error("the keyring has a holder named {0} already")]
     NameTaken(String),
-    #[error("YubiKey {0} is a holder already")]
-    HolderAlready(u32),
+    #[error("YubiKey {0} is that of holder {1} already")]
+    HolderAlready(u32, String),
     #[error("choose the YubiKey to enrol: {0} could be meant")]
     Several(String),
     #[error("no new YubiKey was plugged in within {} s", SWAP_TIME.as_secs())]
@@ -68,7 +68,7 @@ impl Explain for EnrolError {
     fn hint(&self) -> String {
         match self {
             Self::NameTaken(_) => "choose another --holder".to_owned(),
-            Self::HolderAlready(_) => "enrol another YubiKey".to_owned(),
+            Self::HolderAlready(..) => "enrol another YubiKey, or remove that holder first".to_owned(),
             Self::Several(_) => "name one with --serial".to_owned(),
             Self::NoNewCard => "nothing was changed; plug it in and run the command again".to_owned(),
             Self::KeyTaken(_) => "enrol another key, or remove that holder first".to_owned(),
@@ -110,7 +110,7 @@ pub fn run(args: &EnrolArgs, global: &Global) -> Result<(), Failure> {
         (Some(given), _) => given.holder,
         (None, Some(fingerprint)) => {
             let new = pgp_key::holder(&args.key, fingerprint)?;
-            check_pgp(before, &new)?;
+            check_key(before, &new)?;
             new
         }
         (None, None) => {
@@ -142,20 +142,23 @@ pub(super) fn check_name_is_free(manifest: &VerifiedManifest, name: &str) -> Res
     if taken { Err(EnrolError::NameTaken(name.to_owned())) } else { Ok(()) }
 }
 
-/// A key opens a keyring once: a second entry of it would only hide how few YubiKeys there are.
+/// A key opens a keyring once, and a YubiKey is one holder, whichever of its applets the key is in: a second entry would hide
+/// how few YubiKeys there are, and `--serial` could not tell the two apart. A PGP holder's recipient is another one each time.
 pub(super) fn check_key(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
-    let mut holders = manifest.spec().holders.iter();
-    match holders.find(|holder| holder.recipient == new.recipient) {
-        Some(holder) => Err(EnrolError::KeyTaken(holder.name.clone())),
-        None => Ok(()),
+    let holders = &manifest.spec().holders;
+    let pgp = |holder: &Holder| holder.pgp.as_ref().map(|key| key.fingerprint.clone());
+    let same_key = |holder: &&Holder| {
+        holder.recipient == new.recipient || (new.pgp.is_some() && pgp(holder) == pgp(new))
+    };
+    if let Some(holder) = holders.iter().find(same_key) {
+        return Err(EnrolError::KeyTaken(holder.name.clone()));
     }
+    check_serial(holders, new.serial)
 }
 
-/// The same of a PGP key, whose identity is another one each time.
-fn check_pgp(manifest: &VerifiedManifest, new: &Holder) -> Result<(), EnrolError> {
-    let key = |holder: &Holder| holder.pgp.as_ref().map(|key| key.fingerprint.clone());
-    match manifest.spec().holders.iter().find(|holder| key(holder).is_some() && key(holder) == key(new)) {
-        Some(holder) => Err(EnrolError::KeyTaken(holder.name.clone())),
+fn check_serial(holders: &[Holder], serial: u32) -> Result<(), EnrolError> {
+    match holders.iter().find(|holder| holder.serial == serial) {
+        Some(holder) => Err(EnrolError::HolderAlready(serial, holder.name.clone())),
         None => Ok(()),
     }
 }
@@ -183,11 +186,8 @@ pub(super) fn new_card(holders: &[Holder], wanted: Option<u32>) -> Result<Card, 
 fn choose_new(holders: &[Holder], present: &[u32], wanted: Option<u32>) -> Result<Option<u32>, EnrolError> {
     let enrolled = |serial: u32| holders.iter().any(|holder| holder.serial == serial);
     if let Some(wanted) = wanted {
-        return if enrolled(wanted) {
-            Err(EnrolError::HolderAlready(wanted))
-        } else {
-            Ok(present.contains(&wanted).then_some(wanted))
-        };
+        check_serial(holders, wanted)?;
+        return Ok(present.contains(&wanted).then_some(wanted));
     }
     let fresh: Vec<u32> = present.iter().copied().filter(|serial| !enrolled(*serial)).collect();
     match fresh[..] {
@@ -221,5 +221,16 @@ mod tests {
         let verified = manifest::verify(&spec).unwrap();
         assert!(check_key(&verified, &holder("ben", 2)).is_ok());
         assert!(check_key(&verified, &holder("anna-again", 1)).is_err());
+    }
+
+    #[test]
+    fn a_yubikey_is_one_holder_whichever_applet_its_key_is_in() {
+        let (spec, _) = manifest::create(vec![holder("anna", 1)], "2026-01-01T00:00:00Z").unwrap();
+        let verified = manifest::verify(&spec).unwrap();
+        let mut by_pgp = holder("anna-by-pgp", 2);
+        (by_pgp.serial, by_pgp.slot) = (1, "OpenPGP".to_owned());
+        let refused = check_key(&verified, &by_pgp).unwrap_err();
+        assert_eq!(refused.to_string(), "YubiKey 1 is that of holder anna already");
+        assert!(refused.hint().contains("remove that holder"));
     }
 }

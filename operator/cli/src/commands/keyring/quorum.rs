@@ -58,17 +58,18 @@ pub fn run(args: &QuorumArgs, global: &Global) -> Result<(), Failure> {
     let before = change.manifest();
     check(before, args.quorum)?;
     let raised = before.spec().quorum.unwrap_or(1) < args.quorum;
+    change.accept()?;
+    let renewed = args.rotate.then(|| pgp_key::renewed(&before.spec().holders)).transpose()?;
     let open = change.open(args.change.serial, &mut PinSource::new(&args.change.pin))?;
     let quorum = (args.quorum > 1).then_some(args.quorum);
     let mut spec = manifest::set_quorum(before, &open, quorum).map_err(ChangeError::Edit)?;
     let mut both = None;
-    if args.rotate {
+    if let Some(holders) = renewed {
         // The number first: the new master is never wrapped to fewer.
         let edited = manifest::verify(&spec).map_err(ChangeError::Verify)?;
         let open = open.reopen(&edited).map_err(|error| ChangeError::Edit(error.into()))?;
         let (rotated, newer) =
-            manifest::rotate_for(&edited, &open, pgp_key::renewed(&edited.spec().holders)?, &now())
-                .map_err(ChangeError::Edit)?;
+            manifest::rotate_for(&edited, &open, holders, &now()).map_err(ChangeError::Edit)?;
         spec = rotated;
         both = Some(newer);
     }

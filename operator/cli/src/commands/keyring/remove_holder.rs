@@ -59,16 +59,18 @@ pub fn run(args: &RemoveHolderArgs, global: &Global) -> Result<(), Failure> {
     let change = Change::begin(&args.change.file, args.change.yes, args.change.dry_run)?;
     let before = change.manifest();
     check(before, &args.holder)?;
+    change.accept()?;
+    let others = before.spec().holders.iter().filter(|holder| holder.name != args.holder);
+    let renewed = args.rotate.then(|| pgp_key::renewed(others)).transpose()?;
     let open = change.open(args.change.serial, &mut PinSource::new(&args.change.pin))?;
     let mut spec = manifest::remove_holder(before, &open, &args.holder).map_err(ChangeError::Edit)?;
     let mut both = None;
-    if args.rotate {
+    if let Some(holders) = renewed {
         // Removed first: the new master is never wrapped to who is to lose it.
         let removed = manifest::verify(&spec).map_err(ChangeError::Verify)?;
         let open = open.reopen(&removed).map_err(|error| ChangeError::Edit(error.into()))?;
         let (rotated, newer) =
-            manifest::rotate_for(&removed, &open, pgp_key::renewed(&removed.spec().holders)?, &now())
-                .map_err(ChangeError::Edit)?;
+            manifest::rotate_for(&removed, &open, holders, &now()).map_err(ChangeError::Edit)?;
         spec = rotated;
         both = Some(newer);
     }

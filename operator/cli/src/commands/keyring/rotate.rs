@@ -22,9 +22,10 @@ pub fn run(args: &RotateArgs, global: &Global) -> Result<(), Failure> {
     let change = Change::begin(&args.change.file, args.change.yes, args.change.dry_run)?;
     let before = change.manifest();
     let old = before.active_generation();
+    change.accept()?;
+    let holders = pgp_key::renewed(&before.spec().holders)?;
     let open = change.open(args.change.serial, &mut PinSource::new(&args.change.pin))?;
-    let (spec, both) = manifest::rotate_for(before, &open, pgp_key::renewed(&before.spec().holders)?, &now())
-        .map_err(ChangeError::Edit)?;
+    let (spec, both) = manifest::rotate_for(before, &open, holders, &now()).map_err(ChangeError::Edit)?;
     open.seal();
     let (name, file) = (change.name().to_owned(), change.path().display().to_string());
     if change.end(&spec)? {

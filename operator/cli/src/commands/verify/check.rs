@@ -170,7 +170,7 @@ impl<'k> Check<'k> {
         let config =
             self.rules.entry(folder).or_insert_with(|| Config::of(file.path(), None).map_err(|e| chain(&e)));
         let Some(config) = config.as_ref().map_err(Clone::clone)? else { return Ok(None) };
-        match config.choose(file.path()) {
+        match config.choose_beside_pgp(file.path()) {
             Err(ChooseError::NoRule { .. } | ChooseError::OtherKeys { .. }) => Ok(None),
             chosen => chosen.map_err(|e| chain(&e)),
         }

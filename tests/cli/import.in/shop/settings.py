@@ -1,0 +1,2 @@
+SECRET_KEY = "correct horse"
+DEBUG = False

@@ -10,7 +10,7 @@ export TOUCHSEAL_TOOLS := $(CURDIR)/.cache/tools
 BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PROGRAMS := $(BUILT)/debug
 
-.PHONY: help demo test image cross fuzz soak lint bench tools deny clean
+.PHONY: help demo test image static static-test cross fuzz soak lint bench tools deny clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,16 @@ test: tools image ## every test of the workspace
 image: ## the operator's image and its list of parts, in target/image; see operator/image/README.md
 	@tests/rig/tools.sh image
 	@operator/image/image.sh
+
+static: ## the command line as one static program for Linux, in target/static; see operator/cli/static/README.md
+	@tests/rig/tools.sh static
+	@operator/cli/static/build.sh
+
+# The suites find it where they look for the programs under test.
+static-test: tools static ## ceremonies with the static program, alone in an empty folder as well
+	cargo build --package touchseal-controller --bins
+	ln -sf "$(PROGRAMS)/touchseal-operator" "$(BUILT)/static/touchseal-operator"
+	TOUCHSEAL_PROGRAMS="$(BUILT)/static" cargo test --package touchseal-suites --test real -- alone:: ceremony:: history:: node_key:: terminal::
 
 cross: ## whether the command line compiles for macOS and Windows; see operator/cli/cross.sh
 	@operator/cli/cross.sh

@@ -6,6 +6,7 @@
 #                   tests/*/apt-packages.txt
 #   tools.sh demo   what `make demo` needs of these: control plane, kubectl, helm, sops, and packages marked `demo`
 #   tools.sh image  what `make image` needs: cargo-cyclonedx, and packages marked `image`
+#   tools.sh static what `make static` needs: packages marked `static`
 #   tools.sh deny   cargo-deny, which only `make lint` needs
 #
 # What is built stays in a store shared by all checkouts, one folder for each tool and version, so a fresh clone only
@@ -83,12 +84,15 @@ main() {
         debian_packages image
         for_image
         ;;
+    static)
+        debian_packages static
+        ;;
     deny)
         if cargo deny --version >/dev/null 2>&1; then return; fi
         provide cargo-deny $CARGO_DENY "building cargo-deny $CARGO_DENY (about 4 minutes)"
         ;;
     *)
-        die "unknown argument '$1': nothing, demo, image or deny"
+        die "unknown argument '$1': nothing, demo, image, static or deny"
         ;;
     esac
 }

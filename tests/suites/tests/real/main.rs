@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
 mod admission;
+mod alone;
 mod audit;
 mod authoring;
 mod canary;

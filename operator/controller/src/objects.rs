@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
@@ -96,6 +97,19 @@ impl Objects {
         }
     }
 
+    /// Takes in one that the API server was asked for. It may be ahead of the watch, which then tells of older forms of it, or
+    /// of the end of a namesake: they are not to be served any more. False where it is gone by now.
+    pub fn ahead(&self, object: &EncryptedSecret) -> bool {
+        let key = observe::key(object);
+        let Some(packed) = packed(&key, object.clone(), false) else { return false };
+        let mut state = self.lock();
+        let Some(known) = state.known.get_mut(&key) else { return false };
+        if !known.is_later_than(&object.metadata, false) {
+            *known = Arc::new(packed);
+        }
+        true
+    }
+
     /// Whether there is one of this name.
     pub fn has(&self, key: &Key) -> bool {
         self.lock().known.contains_key(key)
@@ -136,7 +150,12 @@ impl Objects {
             }
             Event::Delete(object) => {
                 let key = observe::key(&object);
-                self.lock().known.remove(&key);
+                let mut state = self.lock();
+                if state.known.get(&key).is_some_and(|known| known.is_later_than(&object.metadata, false)) {
+                    return Vec::new();
+                }
+                state.known.remove(&key);
+                drop(state);
                 vec![(key, Lane::Changed, Duration::ZERO)]
             }
         };
@@ -147,23 +166,12 @@ impl Objects {
     /// Its key, if it is worth a reconcile, and after how long.
     fn keep(&self, object: EncryptedSecret, listed: bool) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
-        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-        // A list that begins anew may come from an API server that is behind the one before.
-        let uid = object.metadata.uid.as_deref();
-        let is_later =
-            |known: &Arc<Packed>| Some(&*known.uid) == uid && secrets::newer(&known.version, version);
-        if self.lock().known.get(&key).is_some_and(is_later) {
+        if self.lock().known.get(&key).is_some_and(|known| known.is_later_than(&object.metadata, listed)) {
             return None;
         }
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let mut packed = match Packed::pack(object, listed) {
-            Ok(packed) => packed,
-            Err(error) => {
-                let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
-                tracing::error!(object, ?problem, "an EncryptedSecret cannot be kept");
-                return None;
-            }
-        };
+        let mut packed = packed(&key, object, listed)?;
         let matters = packed.matters;
         let mut state = self.lock();
         if state.known.get(&key).is_some_and(|known| known.matters == matters && known.texts.is_none()) {
@@ -191,7 +199,24 @@ impl Objects {
     }
 }
 
+/// Says so where it cannot be kept.
+fn packed(key: &Key, object: EncryptedSecret, listed: bool) -> Option<Packed> {
+    let said = |error: &serde_json::Error| {
+        let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
+        tracing::error!(object, ?problem, "an EncryptedSecret cannot be kept");
+    };
+    Packed::pack(object, listed).inspect_err(said).ok()
+}
+
 impl Packed {
+    /// Whether what is told, by a list or else by a watch, is older. A list may begin anew, from an API server that is behind
+    /// the one before, or that was put back to a backup; only there can a namesake with a lower version be the later one.
+    fn is_later_than(&self, told: &ObjectMeta, listed: bool) -> bool {
+        let version = told.resource_version.as_deref().unwrap_or_default();
+        let same = told.uid.as_deref() == Some(&*self.uid);
+        (same || !listed) && secrets::newer(&self.version, version)
+    }
+
     fn pack(mut object: EncryptedSecret, listed: bool) -> Result<Packed, serde_json::Error> {
         let matters = what_matters(&object);
         let uid = object.metadata.uid.as_deref().unwrap_or_default().into();

@@ -107,6 +107,37 @@ fn a_list_that_is_behind_changes_nothing_and_a_namesake_is_another() {
 }
 
 #[test]
+fn what_was_read_ahead_of_the_watch_outlives_what_the_watch_tells_late() {
+    let (objects, echoes) = objects();
+    echoes.right(&key("apps", "app"), None);
+    let of = |version: &str, uid: &str| {
+        let mut object = object(version, version.parse().unwrap());
+        object.metadata.uid = Some(uid.to_owned());
+        object
+    };
+    let version =
+        || objects.get(&key("apps", "app")).map(|found| found.object.metadata.resource_version.unwrap());
+    tell(&objects, Event::Apply(of("1", "uid-1")));
+    assert!(objects.ahead(&of("5", "uid-2")));
+    for late in [
+        Event::Apply(of("2", "uid-1")),
+        Event::Delete(of("3", "uid-1")),
+        Event::Apply(of("4", "uid-2")),
+        Event::Apply(of("5", "uid-2")),
+    ] {
+        assert_eq!(tell(&objects, late), []);
+        assert_eq!(version().as_deref(), Some("5"));
+    }
+    // Nor is the watch put back by what was read before it told.
+    assert_eq!(tell(&objects, Event::Apply(of("6", "uid-2"))).len(), 1);
+    assert!(objects.ahead(&of("5", "uid-2")));
+    assert_eq!(version().as_deref(), Some("6"));
+    assert_eq!(tell(&objects, Event::Delete(of("7", "uid-2"))).len(), 1);
+    assert!(!objects.ahead(&of("6", "uid-2")), "it is gone");
+    assert_eq!(version(), None);
+}
+
+#[test]
 fn a_list_of_one_namespace_leaves_what_is_in_others_alone() {
     let (objects, echoes) = objects();
     for (namespace, name) in [("a", "stays"), ("a", "goes"), ("a", "comes"), ("b", "other")] {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http_body_util::channel::Channel;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -66,6 +67,8 @@ struct Server {
     cuts: watch::Sender<u64>,
     /// Watches that ended so.
     ended: AtomicU64,
+    /// What watches of this kind tell is held back.
+    held: watch::Sender<Option<String>>,
 }
 
 #[derive(Default)]
@@ -106,6 +109,7 @@ impl FaultyServer {
             state: Mutex::default(),
             cuts: watch::Sender::new(0),
             ended: AtomicU64::new(0),
+            held: watch::Sender::new(None),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         runtime.spawn(serve(listener, Arc::clone(&server)));
@@ -148,6 +152,11 @@ impl FaultyServer {
     /// Ends every connection that a watch is on, in the middle of whatever it was telling.
     pub fn cut_watches(&self) {
         self.server.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on holds back what watches of this kind (as in paths) tell; None: tells it, in its order.
+    pub fn hold_watches(&self, kind: Option<&str>) {
+        self.server.held.send_replace(kind.map(str::to_owned));
     }
 
     /// How many watches have been cut so far.
@@ -246,6 +255,7 @@ async fn answer(
         Some(Fault::DropAfter) | None => {}
     }
     let watches = is_watch(&request);
+    let path = request.uri().path().to_owned();
     let mut answer = pass_on(request, server.upstream).await?;
     let ahead = server.state().ahead;
     if ahead > 0 {
@@ -258,7 +268,30 @@ async fn answer(
         }
         return Err(gone());
     }
-    Ok(answer.map(BoxBody::new))
+    Ok(if watches {
+        answer.map(|told| holding(told, path, server.held.subscribe()))
+    } else {
+        answer.map(BoxBody::new)
+    })
+}
+
+/// What a watch tells, none of it while watches of its kind are held.
+fn holding(
+    mut told: Incoming,
+    path: String,
+    mut held: watch::Receiver<Option<String>>,
+) -> BoxBody<Bytes, hyper::Error> {
+    let (mut sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        while let Some(Ok(frame)) = told.frame().await {
+            let flows =
+                held.wait_for(|kind| kind.as_ref().is_none_or(|kind| !path.ends_with(kind))).await.is_ok();
+            if !flows || sender.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    BoxBody::new(body)
 }
 
 async fn pass_on(mut request: Request<Incoming>, upstream: u16) -> io::Result<Response<Incoming>> {

@@ -240,3 +240,35 @@ fn a_lost_ledger_reuses_no_number() {
     apps.apply_yaml("app", "password: third\n");
     apps.wait_for_generation("app", 3);
 }
+
+/// What it reads of an object whose content changed twice is ahead of its watch, which tells of the first change later.
+#[test]
+fn what_was_read_ahead_of_the_watch_is_not_served_in_an_older_form() {
+    let mut apps = Apps::new("ahead");
+    let server = apps.restart_operator_behind_a_proxy();
+    apps.unseal_again();
+    apps.serve_yaml("app", "password: first\n");
+    apps.serve_yaml("other", "password: first\n");
+    let hand_changed = |name: &str| {
+        let patch = r#"{"stringData":{"password":"by hand"}}"#;
+        apps.kubectl(&["patch", "secret", name, "-n", &apps.apps, "-p", patch]);
+    };
+
+    server.hold_watches(Some("/encryptedsecrets"));
+    apps.apply_yaml("app", "password: second\n");
+    apps.apply_yaml("app", "password: third\n");
+    hand_changed("app");
+    let served = |number: &str, password: &str| {
+        apps.wait_for_secret("app", "the newest content", |secret| {
+            value(secret, "password").as_deref() == Some(password.as_bytes())
+                && secret["metadata"]["annotations"]["touchseal.dev/secret-generation"] == number
+        })
+    };
+    served("2", "third");
+    // The watch tells in order: when the other is served, what came before it was told.
+    apps.apply_yaml("other", "password: second\n");
+    server.hold_watches(None);
+    apps.wait_for_generation("other", 2);
+    hand_changed("app");
+    served("2", "third");
+}

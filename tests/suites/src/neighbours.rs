@@ -1,16 +1,21 @@
 //! Other operators that make Secrets, run as themselves beside a test: what people move in from.
 
+mod sops_secrets;
+
+pub use sops_secrets::{ISINDIR, PEAK, SopsSecrets};
+
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use touchseal_rig::cluster::Cluster;
 use touchseal_rig::poll::eventually;
 use touchseal_rig::ports::Port;
 use touchseal_rig::process::{self, Process};
 use touchseal_rig::tools::Tool;
 
-use crate::DEADLINE;
+use crate::{DEADLINE, Laptop};
 
 /// Where they run.
 const NAMESPACE: &str = "kube-system";
@@ -32,7 +37,7 @@ pub struct Neighbour {
 /// The controller of Sealed Secrets, whose log is beside the cluster's. It knows no kubeconfig, so it is run as in a pod, which takes
 /// root.
 pub fn sealed_secrets(cluster: &Cluster) -> Neighbour {
-    definitions(cluster, Tool::SealedSecretsCrds, "bitnami.com");
+    definitions(cluster, &Tool::SealedSecretsCrds.path().unwrap(), "bitnami.com");
     let account = account(cluster, "sealed-secrets");
     let (host, port) = cluster
         .url()
@@ -55,7 +60,7 @@ pub fn sealed_secrets(cluster: &Cluster) -> Neighbour {
 
 /// The operator of External Secrets.
 pub fn external_secrets(cluster: &Cluster) -> Neighbour {
-    definitions(cluster, Tool::ExternalSecretsCrds, "external-secrets.io");
+    definitions(cluster, &Tool::ExternalSecretsCrds.path().unwrap(), "external-secrets.io");
     let mut command = process::command(Tool::ExternalSecrets.path().unwrap());
     command
         .args(["--metrics-addr=0", "--enable-leader-election=false"])
@@ -63,14 +68,38 @@ pub fn external_secrets(cluster: &Cluster) -> Neighbour {
     Neighbour { _process: start(cluster, "external-secrets", command), _ports: Vec::new() }
 }
 
+/// A program that this machine has by itself.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// A file at a laptop, as sops opens it with age keys.
+pub fn opened(laptop: &Laptop, keys: &Path, file: &str, arguments: &[&str]) -> String {
+    let mut sops = Tool::Sops.command().unwrap();
+    sops.arg("decrypt").args(arguments).arg(file).current_dir(laptop.folder());
+    let said = sops.env("SOPS_AGE_KEY_FILE", keys).output().unwrap();
+    assert!(said.status.success(), "{file}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// The same as values.
+pub fn values(laptop: &Laptop, keys: &Path, file: &str) -> Value {
+    serde_json::from_str(&opened(laptop, keys, file, &["--output-type=json"])).unwrap()
+}
+
+/// Those of a file.
+fn definitions(cluster: &Cluster, file: &Path, group: &str) {
+    let definitions = fs::read_to_string(file).unwrap();
+    let kinds = definitions.lines().filter(|line| line.strip_prefix("  group: ") == Some(group)).count();
+    define(cluster, &definitions, group, kinds);
+}
+
 /// Once they are served, which those who ask what there is learn a moment later.
-fn definitions(cluster: &Cluster, tool: Tool, group: &str) {
-    let definitions = fs::read_to_string(tool.path().unwrap()).unwrap();
-    cluster.apply(&definitions).unwrap();
+fn define(cluster: &Cluster, definitions: &str, group: &str, kinds: usize) {
+    assert!(kinds > 0);
+    cluster.apply(definitions).unwrap();
     let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
     cluster.kubectl_stdout(&wait).unwrap();
-    let kinds = definitions.lines().filter(|line| line.strip_prefix("  group: ") == Some(group)).count();
-    assert!(kinds > 0);
     let ask = ["api-resources", "--cached=false", "--no-headers", "-o=name", "--api-group", group];
     eventually(DEADLINE, "the kinds to be told of", || {
         let told = cluster.kubectl_stdout(&ask).map_err(|error| format!("{error:?}"))?;

@@ -35,8 +35,9 @@ struct Heading {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
-    /// `<!-- run -->`, `<!-- run: exit 3 -->`: the commands, and how the last of them ends.
-    Run { script: String, code: i32 },
+    /// `<!-- run -->`, `<!-- run: exit 3 -->`: the commands, and how the last of them ends. `<!-- run with: PROGRAM -->`: left out
+    /// where this machine has no such program.
+    Run { script: String, code: i32, with: Option<String> },
     /// `<!-- says -->`: lines that the commands before showed, in this order; `[..]` is anything, others may be between.
     Says { lines: Vec<String> },
     /// `<!-- file: PATH -->`: the block is written there.
@@ -67,7 +68,7 @@ const PROGRAMS: [&str; 16] = [
 
 /// A mark that waits for its block.
 enum Mark {
-    Run(i32),
+    Run(i32, Option<String>),
     Says,
     File(String),
     NotRun,
@@ -117,8 +118,10 @@ impl Page {
                 }
                 let shell = matches!(language, "sh" | "bash" | "console" | "shell");
                 match mark.take() {
-                    Some(Mark::Run(_)) if language != "sh" => return fail("only ```sh blocks are run"),
-                    Some(Mark::Run(code)) => steps.push(step(What::Run { script: block, code }, &under)),
+                    Some(Mark::Run(..)) if language != "sh" => return fail("only ```sh blocks are run"),
+                    Some(Mark::Run(code, with)) => {
+                        steps.push(step(What::Run { script: block, code, with }, &under));
+                    }
                     Some(Mark::NotRun) => {}
                     Some(Mark::File(path)) => steps.push(step(What::File { path, text: block }, &under)),
                     Some(Mark::Says) if block.trim().is_empty() => return fail("this block says nothing"),
@@ -149,11 +152,14 @@ impl Page {
             if let Some(comment) = comment {
                 let (word, rest) = comment.split_once(':').unwrap_or((comment, ""));
                 match (word.trim(), rest.trim()) {
-                    ("run", "") => mark = Some(Mark::Run(0)),
+                    ("run", "") => mark = Some(Mark::Run(0, None)),
                     ("run", rest) => match rest.strip_prefix("exit ").map(str::parse) {
-                        Some(Ok(code)) => mark = Some(Mark::Run(code)),
+                        Some(Ok(code)) => mark = Some(Mark::Run(code, None)),
                         _ => return fail("run: exit NUMBER"),
                     },
+                    ("run with", program) if !program.is_empty() => {
+                        mark = Some(Mark::Run(0, Some(program.to_owned())));
+                    }
                     ("says", "") => mark = Some(Mark::Says),
                     ("file", path) if !path.is_empty() => mark = Some(Mark::File(path.to_owned())),
                     ("not run", reason) if !reason.is_empty() => mark = Some(Mark::NotRun),
@@ -210,6 +216,10 @@ a: 1
    a: [..]
    ```
 <!-- do: pull the plug -->
+<!-- run with: toaster -->
+```sh
+toaster
+```
 <!-- not run: it would -->
 ```sh
 rm -rf /
@@ -221,9 +231,10 @@ shown: only
         let run = "cat a/b.yaml \\\n  | false\n".to_owned();
         let expected = [
             What::File { path: "a/b.yaml".to_owned(), text: "a: 1\n".to_owned() },
-            What::Run { script: run, code: 3 },
+            What::Run { script: run, code: 3, with: None },
             What::Says { lines: vec!["a: [..]".to_owned()] },
             What::Do { name: "pull the plug".to_owned() },
+            What::Run { script: "toaster\n".to_owned(), code: 0, with: Some("toaster".to_owned()) },
         ];
         assert_eq!(what(page), expected);
     }
@@ -246,6 +257,7 @@ shown: only
         refused("```sh\ntrue\n```\n", "page.md:1: a block of commands without a mark");
         refused("<!-- rnu -->\n", "not known");
         refused("<!-- not run -->\n```sh\ntrue\n```\n", "not known, or lacks");
+        refused("<!-- run with: -->\n```sh\ntrue\n```\n", "not known, or lacks");
         refused("<!-- run: 3 -->\n", "exit NUMBER");
         refused("<!-- run -->\n```yaml\na: 1\n```\n", "only ```sh");
         refused("<!-- run -->\nand then\n```sh\ntrue\n```\n", "directly before");

@@ -12,6 +12,7 @@ use touchseal_rig::tools;
 use super::{Page, Step, What};
 use crate::binaries;
 use crate::cli::{AUTHOR, Laptop, PIN, Said};
+use crate::neighbours::on_path;
 use crate::terminal::typist;
 
 /// The longest that one block may take.
@@ -68,7 +69,7 @@ impl<'l> Reading<'l> {
     /// Follows a page; `act` does what its `<!-- do: NAME -->` name.
     pub fn follow_with(&mut self, page: &Page, mut act: impl FnMut(&str)) {
         assert!(
-            page.steps.iter().any(|step| matches!(step.what, What::Run { .. })),
+            page.steps.iter().any(|step| matches!(step.what, What::Run { with: None, .. })),
             "{}: nothing in it is run",
             page.name
         );
@@ -87,7 +88,11 @@ impl<'l> Reading<'l> {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            What::Run { script, code } => {
+            What::Run { with: Some(program), .. } if on_path(program).is_none() => {
+                println!("{at}: left out, for this machine has no {program}");
+                self.shown.clear();
+            }
+            What::Run { script, code, .. } => {
                 let said = self.run(script);
                 self.shown = said.out.replace("\r\n", "\n");
                 assert!(!self.shown.contains(PIN), "{at}: the PIN was shown");
@@ -194,6 +199,23 @@ hello [..], alice
 ",
         );
         assert!(shown.contains("hello world, alice") && shown.ends_with("greet"), "{shown}");
+    }
+
+    #[test]
+    fn what_takes_a_program_is_run_where_it_is() {
+        let with = |program: &str| {
+            read(&format!(
+                "<!-- run -->\n```sh\ntrue\n```\n<!-- run with: {program} -->\n```sh\necho toast\n```\n<!-- do: it -->\n"
+            ))
+        };
+        assert!(with("bash").contains("toast"));
+        assert_eq!(with("no-such-toaster"), "it");
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing in it is run")]
+    fn a_page_that_may_run_nothing_is_no_test_either() {
+        read("<!-- run with: bash -->\n```sh\ntrue\n```\n");
     }
 
     #[test]

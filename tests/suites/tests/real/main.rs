@@ -32,6 +32,7 @@ mod materialise;
 mod memory;
 mod metrics;
 mod moving_in;
+mod moving_in_sops;
 mod node_key;
 mod outage;
 mod ownership;

@@ -26,6 +26,8 @@ pub enum ImportError {
     Name(String),
     #[error("{from}: {key:?} cannot be a key of a Secret")]
     Key { from: String, key: String },
+    #[error("{from}: {key:?} cannot be a key of a Secret, and only KSOPS reads it as one")]
+    Variable { from: String, key: String, secret: String },
     #[error("Secret {secret}: key {key} would come from two places")]
     KeyTwice { secret: String, key: String },
     #[error("{0} holds no value")]
@@ -88,6 +90,11 @@ impl Explain for ImportError {
             Self::Nothing => "check the paths; --as says what a file is",
             Self::Name(_) => "give it one with --name: lower-case letters, digits, - and .; a letter or digit at both ends",
             Self::Key { .. } => "use letters, digits, -, _ and . only; or take the whole file under one key: --as file",
+            Self::Variable { from, secret, .. } => {
+                return format!(
+                    "correct it, also what stands before the name: sops edit {from}; or take what KSOPS made of it: --from-secret {secret}"
+                );
+            }
             Self::KeyTwice { .. } => "give each key once, or leave --name out: each file becomes a Secret of its own then",
             Self::Empty(_) => "check that this is the file you meant",
             Self::TooManyKeys { .. } => "split it, or take the whole file under one key: --as file",

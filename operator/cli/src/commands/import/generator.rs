@@ -8,6 +8,7 @@ use super::encrypted;
 use super::error::ImportError;
 use super::material::{Found, InCluster, Material};
 use super::object::Object;
+use crate::commands::wrap::is_secret_key;
 use crate::error::one_line;
 use crate::files;
 
@@ -84,8 +85,6 @@ fn made(
     folder: &Path,
 ) -> Result<Material, ImportError> {
     let SecretFrom { metadata, type_, files, binary_files, envs } = secret;
-    let hashed =
-        metadata.annotations.get("kustomize.config.k8s.io/needs-hash").is_some_and(|word| word == "true");
     let object = Object {
         name: metadata.name,
         namespace: metadata.namespace,
@@ -105,14 +104,15 @@ fn made(
     }
     for path in &envs {
         let (shown, name, text) = read(folder, path)?;
-        material.documents.push(encrypted::file(&shown, &name, &text, None)?);
-        material
-            .notes
-            .push(format!("quotes around values of {shown} are part of them; KSOPS takes them away"));
-    }
-    if hashed {
+        let part = encrypted::file(&shown, &name, &text, None)?;
+        if let Some(key) = part.keys().into_iter().find(|key| !is_secret_key(key)) {
+            let (key, secret) = (key.to_owned(), material.name.clone());
+            return Err(ImportError::Variable { from: shown, key, secret });
+        }
+        material.documents.push(part);
         material.notes.push(format!(
-            "kustomize put a hash behind its name: pods refer to {} from now on, and spec.rotation.rollout restarts them",
+            "values of {shown} are what stands there; KSOPS takes quotes and blanks around them away and what follows ` #`, and \
+             puts others in for $NAME: where one has any of these, --from-secret {} takes what KSOPS made of it",
             material.name
         ));
     }

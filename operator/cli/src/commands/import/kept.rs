@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::material::Pair;
 
 /// Domains of labels and annotations that are of tools, not of the Secret: the tool that applied it, or made it.
-const OF_TOOLS: [&str; 19] = [
+const OF_TOOLS: [&str; 20] = [
     "kubectl.kubernetes.io", // the last applied configuration, which holds the values
     "kapp.k14s.io",          // the same, as `original`
     "banzaicloud.com",       // the same, as `last-applied`, compressed
@@ -29,6 +29,7 @@ const OF_TOOLS: [&str; 19] = [
     "sealedsecrets.bitnami.com",
     "external-secrets.io",
     "isindir.github.com",
+    "sopssecret", // of the same operator
     "addons.projectcapsule.dev",
     "cattle.io",
     GROUP,
@@ -105,6 +106,7 @@ mod tests {
             "meta.helm.sh/release-name",
             "reconcile.external-secrets.io/data-hash",
             "app.kubernetes.io/managed-by",
+            "sopssecret/managed",
             "touchseal.dev/adopt",
         ] {
             assert!(is_of_tool(tool), "{tool}");

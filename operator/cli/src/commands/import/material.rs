@@ -86,14 +86,21 @@ impl Found {
     }
 }
 
+impl Part {
+    /// Keys of a Secret that come of it.
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Values { pairs, .. } => pairs.iter().map(|(key, _)| key.as_str()).collect(),
+            Self::File { key, .. } => vec![key.as_str()],
+            Self::Sops(sops) => sops.keys.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
 impl Material {
     /// Its Secret's keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.documents.iter().flat_map(|part| match part {
-            Part::Values { pairs, .. } => pairs.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(),
-            Part::File { key, .. } => vec![key.as_str()],
-            Part::Sops(sops) => sops.keys.iter().map(String::as_str).collect(),
-        })
+        self.documents.iter().flat_map(Part::keys)
     }
 
     /// How messages call it.

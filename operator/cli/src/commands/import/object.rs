@@ -89,6 +89,19 @@ impl Object {
                     .to_owned(),
             );
         }
+        let of_kustomize = |name: &str| self.annotations.get(&format!("kustomize.config.k8s.io/{name}"));
+        if of_kustomize("needs-hash").is_some_and(|word| word == "true") {
+            notes.push(format!(
+                "kustomize put a hash behind its name: pods refer to {name} from now on, and spec.rotation.rollout restarts them"
+            ));
+        }
+        if let Some(behavior) = of_kustomize("behavior").filter(|word| *word == "merge" || *word == "replace")
+        {
+            notes.push(format!(
+                "kustomize puts it into another Secret of this name ({behavior}), which is not in it: --from-secret {name} takes what \
+                 came of both"
+            ));
+        }
         if !live {
             return notes;
         }
@@ -97,7 +110,7 @@ impl Object {
             let resource = kind.to_lowercase();
             let which = owner.split(' ').next_back().unwrap_or_default();
             notes.push(format!(
-                "{owner} owns it, and it can have one owner: before the EncryptedSecret is applied, kubectl delete {resource} \
+                "{owner} owns it, and it can have one owner: before the annotation and the EncryptedSecret, kubectl delete {resource} \
                  {which} -n {namespace} --cascade=orphan, which leaves the Secret as it is"
             ));
         }

@@ -16,7 +16,7 @@ use touchseal_crds::keyring::{DocumentCount, GenerationDocuments, KeyringSpec};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_plan::census::Census;
 
-use crate::objects::Objects;
+use crate::objects::{self, Objects};
 use crate::places::{Kind, Places};
 use crate::{lax, words};
 
@@ -43,21 +43,23 @@ pub async fn follow(client: Client, (places, objects): (Arc<Places>, Arc<Objects
     let mut keyrings = lax::keyrings(client).boxed();
     let mut known = HashMap::new();
     let mut due: Option<Instant> = None;
-    let soon = || Some(Instant::now() + PAUSE);
+    let mut pause = PAUSE;
     loop {
         tokio::select! {
             Some(event) = keyrings.next() => match event {
                 Ok(event) => {
                     take(&mut known, event);
-                    due = due.or_else(soon);
+                    due = due.or_else(|| Some(Instant::now() + pause));
                 }
                 Err(error) => {
                     tracing::warn!(problem = words::of_watch(&error), "watch of Keyrings failed; it is tried again");
                 }
             },
-            Ok(()) = news.changed() => due = due.or_else(soon),
+            Ok(()) = news.changed() => due = due.or_else(|| Some(Instant::now() + pause)),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let began = Instant::now();
                 let all = round(&api, &objects, &mut known).await;
+                pause = objects::rest(PAUSE, began.elapsed());
                 due = (!all).then(|| Instant::now() + AGAIN);
             }
             else => return,

@@ -22,7 +22,7 @@ use touchseal_plan::incident::{Followed, Outcome, Record, judge};
 
 use crate::events::Events;
 use crate::ledger::{Ledger, LedgerError};
-use crate::objects::Objects;
+use crate::objects::{self, Objects};
 use crate::places::{Kind, Places};
 use crate::secrets::{Key, newer};
 use crate::telemetry::{IncidentLabel, Metrics};
@@ -93,12 +93,13 @@ impl Incidents {
                 },
                 Ok(()) = news.changed() => due = due.or(Some(rested)),
                 () = tokio::time::sleep_until(due.unwrap_or(rested)), if due.is_some() => {
+                    let began = Instant::now();
                     due = None;
                     if let Err(error) = self.round(&objects).await {
                         tracing::warn!(%error, "Incidents could not be judged; it is tried again");
                         due = Some(Instant::now() + AGAIN);
                     }
-                    rested = Instant::now() + PAUSE;
+                    rested = Instant::now() + objects::rest(PAUSE, began.elapsed());
                 }
                 else => return,
             }

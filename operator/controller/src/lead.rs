@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc as futures_mpsc;
-use futures::{Stream, StreamExt as _, stream};
+use futures::future::FusedFuture as _;
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::runtime::watcher::Event;
@@ -190,9 +191,11 @@ async fn control(
     let mut ticks = std::pin::pin!(ticks);
     let mut queue = Queue::default();
     let mut running = Running::default();
+    let mut may_decide = std::pin::pin!(places.may_decide().fuse());
     loop {
         // Many at once, where many wait: what those that begin together commit to the ledger goes out together.
-        let most = if running.len() > usize::from(concurrency) / 2 { 0 } else { usize::from(concurrency) };
+        let waits = !may_decide.is_terminated() || running.len() > usize::from(concurrency) / 2;
+        let most = if waits { 0 } else { usize::from(concurrency) };
         while running.len() < most
             && let Some(key) = queue.next()
         {
@@ -213,9 +216,15 @@ async fn control(
             queue.add_after(key, lane, wait, Instant::now());
         };
         tokio::select! {
+            () = &mut may_decide, if !may_decide.is_terminated() => {}
             Some((key, again)) = running.next(&context) => queue.done(&key, again, Instant::now()),
             Some(told) = told.next() => {
-                objects.take(told).into_iter().for_each(|(key, lane, wait)| ask(key, lane, wait));
+                for (key, lane, wait) in objects.take(told) {
+                    if lane == Lane::Listed {
+                        context.ledger.expect(&key.0, &key.1);
+                    }
+                    ask(key, lane, wait);
+                }
             }
             Some(key) = woken.recv() => ask(key, Lane::Changed, Duration::ZERO),
             Some(()) = ticks.next() => objects.keys().into_iter().for_each(|key| ask(key, Lane::Listed, Duration::ZERO)),

@@ -105,6 +105,11 @@ impl Ledger {
         Ledger { api: Api::namespaced(client.clone(), namespace), shards: Arc::default() }
     }
 
+    /// The entry of one EncryptedSecret will be asked for: what holds it is read meanwhile.
+    pub fn expect(&self, namespace: &str, name: &str) {
+        drop(self.task(shard(namespace, name)));
+    }
+
     /// The entry of one EncryptedSecret, as this process last saw it.
     ///
     /// # Errors

@@ -13,7 +13,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
@@ -28,6 +27,12 @@ use crate::secrets::{self, Key};
 
 /// What `kubectl apply` leaves on an object: all of it once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// How long to rest after a look at all of them that took so long, and at least: they are looked at for a twentieth of the time
+/// at most, however many they are.
+pub fn rest(least: Duration, took: Duration) -> Duration {
+    least.max(took.saturating_mul(20))
+}
 
 /// Every EncryptedSecret of the places that are watched.
 pub struct Objects {
@@ -50,8 +55,6 @@ struct Packed {
     matters: u64,
     uid: Box<str>,
     version: Box<str>,
-    /// It was in a list, which may be older than what was last stored.
-    listed: bool,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
     /// None: it is served, and they are not needed.
@@ -64,8 +67,6 @@ pub struct Found {
     pub object: EncryptedSecret,
     /// Whether the text of its documents is there.
     pub whole: bool,
-    /// Whether it comes from a list, and a later one may have been stored before that.
-    pub listed: bool,
 }
 
 impl Objects {
@@ -82,8 +83,7 @@ impl Objects {
     /// One of them.
     pub fn get(&self, key: &Key) -> Option<Found> {
         let packed = Arc::clone(self.lock().known.get(key)?);
-        let (whole, listed) = (packed.texts.is_some(), packed.listed);
-        Some(Found { object: packed.unpack(true)?, whole, listed })
+        Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
     }
 
     /// Its content is served as this object has it: unless it changed meanwhile, the text of its documents is not kept.
@@ -95,19 +95,6 @@ impl Objects {
         if known.matters == matters && has_text {
             Arc::make_mut(known).texts = None;
         }
-    }
-
-    /// Takes in one that the API server was asked for. It may be ahead of the watch, which then tells of older forms of it, or
-    /// of the end of a namesake: they are not to be served any more. False where it is gone by now.
-    pub fn ahead(&self, object: &EncryptedSecret) -> bool {
-        let key = observe::key(object);
-        let Some(packed) = packed(&key, object.clone(), false) else { return false };
-        let mut state = self.lock();
-        let Some(known) = state.known.get_mut(&key) else { return false };
-        if !known.is_later_than(&object.metadata, false) {
-            *known = Arc::new(packed);
-        }
-        true
     }
 
     /// Whether there is one of this name.
@@ -139,23 +126,18 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 self.lock().listed.insert(observe::key(&object));
-                self.keep(object, true).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
+                self.keep(object).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
             }
             Event::InitDone => {
                 let lost = self.lost(place.as_deref()).into_iter();
                 lost.map(|key| (key, Lane::Changed, Duration::ZERO)).collect()
             }
             Event::Apply(object) => {
-                self.keep(object, false).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
+                self.keep(object).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
             }
             Event::Delete(object) => {
                 let key = observe::key(&object);
-                let mut state = self.lock();
-                if state.known.get(&key).is_some_and(|known| known.is_later_than(&object.metadata, false)) {
-                    return Vec::new();
-                }
-                state.known.remove(&key);
-                drop(state);
+                self.lock().known.remove(&key);
                 vec![(key, Lane::Changed, Duration::ZERO)]
             }
         };
@@ -164,14 +146,25 @@ impl Objects {
     }
 
     /// Its key, if it is worth a reconcile, and after how long.
-    fn keep(&self, object: EncryptedSecret, listed: bool) -> Option<(Key, Duration)> {
+    fn keep(&self, object: EncryptedSecret) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
-        if self.lock().known.get(&key).is_some_and(|known| known.is_later_than(&object.metadata, listed)) {
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+        // A list that begins anew may come from an API server that is behind the one before.
+        let uid = object.metadata.uid.as_deref();
+        let is_later =
+            |known: &Arc<Packed>| Some(&*known.uid) == uid && secrets::newer(&known.version, version);
+        if self.lock().known.get(&key).is_some_and(is_later) {
             return None;
         }
-        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let mut packed = packed(&key, object, listed)?;
+        let mut packed = match Packed::pack(object) {
+            Ok(packed) => packed,
+            Err(error) => {
+                let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
+                tracing::error!(object, ?problem, "an EncryptedSecret cannot be kept");
+                return None;
+            }
+        };
         let matters = packed.matters;
         let mut state = self.lock();
         if state.known.get(&key).is_some_and(|known| known.matters == matters && known.texts.is_none()) {
@@ -199,25 +192,8 @@ impl Objects {
     }
 }
 
-/// Says so where it cannot be kept.
-fn packed(key: &Key, object: EncryptedSecret, listed: bool) -> Option<Packed> {
-    let said = |error: &serde_json::Error| {
-        let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
-        tracing::error!(object, ?problem, "an EncryptedSecret cannot be kept");
-    };
-    Packed::pack(object, listed).inspect_err(said).ok()
-}
-
 impl Packed {
-    /// Whether what is told, by a list or else by a watch, is older. A list may begin anew, from an API server that is behind
-    /// the one before, or that was put back to a backup; only there can a namesake with a lower version be the later one.
-    fn is_later_than(&self, told: &ObjectMeta, listed: bool) -> bool {
-        let version = told.resource_version.as_deref().unwrap_or_default();
-        let same = told.uid.as_deref() == Some(&*self.uid);
-        (same || !listed) && secrets::newer(&self.version, version)
-    }
-
-    fn pack(mut object: EncryptedSecret, listed: bool) -> Result<Packed, serde_json::Error> {
+    fn pack(mut object: EncryptedSecret) -> Result<Packed, serde_json::Error> {
         let matters = what_matters(&object);
         let uid = object.metadata.uid.as_deref().unwrap_or_default().into();
         let version = object.metadata.resource_version.as_deref().unwrap_or_default().into();
@@ -226,7 +202,7 @@ impl Packed {
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
         let texts = texts.collect();
         let object = serde_json::to_vec(&object)?.into();
-        Ok(Packed { matters, uid, version, listed, object, texts: Some(texts) })
+        Ok(Packed { matters, uid, version, object, texts: Some(texts) })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {

@@ -92,49 +92,26 @@ fn the_text_of_what_is_served_is_kept_only_until_it_is() {
 #[test]
 fn a_list_that_is_behind_changes_nothing_and_a_namesake_is_another() {
     let (objects, _) = objects();
-    let version = || {
-        objects.get(&key("apps", "app")).map(|found| (found.object.metadata.resource_version, found.listed))
-    };
+    let version =
+        || objects.get(&key("apps", "app")).map(|found| found.object.metadata.resource_version.unwrap());
     tell(&objects, Event::Apply(object("7", 2)));
     tell(&objects, Event::Init);
     assert!(tell(&objects, Event::InitApply(object("5", 1))).is_empty());
     tell(&objects, Event::InitDone);
-    assert_eq!(version(), Some((Some("7".to_owned()), false)));
+    assert_eq!(version().as_deref(), Some("7"));
     let mut namesake = object("6", 1);
     namesake.metadata.uid = Some("uid-2".to_owned());
     assert_eq!(tell(&objects, Event::InitApply(namesake)).len(), 1);
-    assert_eq!(version(), Some((Some("6".to_owned()), true)));
+    assert_eq!(version().as_deref(), Some("6"));
 }
 
 #[test]
-fn what_was_read_ahead_of_the_watch_outlives_what_the_watch_tells_late() {
-    let (objects, echoes) = objects();
-    echoes.right(&key("apps", "app"), None);
-    let of = |version: &str, uid: &str| {
-        let mut object = object(version, version.parse().unwrap());
-        object.metadata.uid = Some(uid.to_owned());
-        object
-    };
-    let version =
-        || objects.get(&key("apps", "app")).map(|found| found.object.metadata.resource_version.unwrap());
-    tell(&objects, Event::Apply(of("1", "uid-1")));
-    assert!(objects.ahead(&of("5", "uid-2")));
-    for late in [
-        Event::Apply(of("2", "uid-1")),
-        Event::Delete(of("3", "uid-1")),
-        Event::Apply(of("4", "uid-2")),
-        Event::Apply(of("5", "uid-2")),
-    ] {
-        assert_eq!(tell(&objects, late), []);
-        assert_eq!(version().as_deref(), Some("5"));
-    }
-    // Nor is the watch put back by what was read before it told.
-    assert_eq!(tell(&objects, Event::Apply(of("6", "uid-2"))).len(), 1);
-    assert!(objects.ahead(&of("5", "uid-2")));
-    assert_eq!(version().as_deref(), Some("6"));
-    assert_eq!(tell(&objects, Event::Delete(of("7", "uid-2"))).len(), 1);
-    assert!(!objects.ahead(&of("6", "uid-2")), "it is gone");
-    assert_eq!(version(), None);
+fn however_many_there_are_most_of_the_time_nobody_looks_at_all_of_them() {
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        [0, 10, 300].map(|took| rest(second, Duration::from_millis(took))),
+        [second, second, second * 6]
+    );
 }
 
 #[test]

@@ -86,15 +86,13 @@ pub async fn whole(context: &Context, found: Found) -> Result<Option<EncryptedSe
     }
     let (namespace, name) = key(&found.object);
     let api: Api<EncryptedSecret> = Api::namespaced(context.client.clone(), &namespace);
-    let stored = api.get_opt(&name).await.map_err(|error| ObserveError::Read {
+    api.get_opt(&name).await.map_err(|error| ObserveError::Read {
         what: format!("EncryptedSecret {namespace}/{name}"),
         problem: words::of(&error),
-    })?;
-    Ok(stored.filter(|object| context.objects.ahead(object)))
+    })
 }
 
-/// Whether an object that was listed is what is stored: a list may come from an API server that is behind, and what was served
-/// since must not be served anew in its older form.
+/// Whether an object is what is stored.
 ///
 /// # Errors
 /// The API server did not answer.

@@ -24,7 +24,8 @@ pub use visit::{Told, follow};
 pub enum Kind {
     /// Secrets of ours.
     Secrets,
-    /// EncryptedSecrets. A place's are watched once its Secrets are known: deciding takes both.
+    /// EncryptedSecrets. Deciding takes both: a namespace's are watched once its Secrets are known, and where all are watched at
+    /// once, both are listed side by side and deciding waits ([`Places::may_decide`]).
     EncryptedSecrets,
     /// Recipients.
     Recipients,
@@ -171,13 +172,25 @@ impl Places {
         drop(self.namespaces.subscribe().wait_for(|there| !there.contains_key(name)).await);
     }
 
+    /// Waits until the Secrets are known of every EncryptedSecret that is told of.
+    pub async fn may_decide(&self) {
+        if !self.scope.is_limited() {
+            self.secrets_known(None).await;
+        }
+    }
+
     /// Waits until a kind may be watched in a place.
     async fn is_due(&self, kind: Kind, place: &Place) {
-        if kind == Kind::EncryptedSecrets {
-            let secrets = (Kind::Secrets, place.clone());
-            let known = |sights: &HashMap<_, _>| sights.get(&secrets) == Some(&Sight::Known);
-            drop(self.sights.subscribe().wait_for(known).await);
+        if kind == Kind::EncryptedSecrets && place.is_some() {
+            self.secrets_known(place.clone()).await;
         }
+    }
+
+    async fn secrets_known(&self, place: Place) {
+        let secrets = (Kind::Secrets, place);
+        let known = |sights: &HashMap<_, _>| sights.get(&secrets) == Some(&Sight::Known);
+        // The sender lives as long as this.
+        drop(self.sights.subscribe().wait_for(known).await);
     }
 
     fn is_known(&self, kind: Kind, place: &Place) {

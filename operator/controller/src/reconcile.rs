@@ -102,7 +102,6 @@ fn backoff(base: Duration, attempt: u32) -> Duration {
 
 async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
     // One that is gone by now is told of by its watch.
-    let listed = found.listed && found.whole;
     let Some(object) = observe::whole(context, found).await? else { return Ok(None) };
     let gathered = observe::observe(context, object).await?;
     let observed = Observed {
@@ -125,9 +124,12 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
     let again = decision.again.clone();
     let outcome = decide::outcome(&observed, &decision);
     let writes = decision.ledger.is_some() || decision.secret.is_some();
-    if listed && writes && observed.ledger.is_some() && !observe::is_latest(context, &gathered.object).await?
-    {
-        return Err(ApplyError::Changed { what: "an EncryptedSecret that was listed".to_owned() }.into());
+    let meta = &gathered.object.metadata;
+    let overtaken = observed.ledger.as_ref().is_some_and(|entry| entry.may_be_later_than(meta));
+    if writes && overtaken && !observe::is_latest(context, &gathered.object).await? {
+        return Err(
+            ApplyError::Changed { what: "an EncryptedSecret of which more is known".to_owned() }.into()
+        );
     }
     context.metrics.reconciles.decided(outcome);
     tracing::debug!(outcome, writes_secret = decision.secret.is_some(), "decided");

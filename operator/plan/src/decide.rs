@@ -14,6 +14,7 @@ use touchseal_crds::{ConditionType, EncryptedSecret, EncryptedSecretStatus, Reas
 use crate::conditions::{self, Say};
 use crate::content::OPAQUE;
 use crate::decision::{Decision, Expected, Notice, SecretWrite};
+use crate::entry::Revision;
 use crate::floor::Floor;
 use crate::follow::follow;
 use crate::generation::{self, LedgerEntry, RolledBack};
@@ -40,7 +41,11 @@ pub fn decide(observed: &Observed<'_>, now: &Time) -> Decision {
         }
         (None, _) => return Decision::default(), // check_opened ends every other case
     };
-    follow(observed, decision.finish(observed, now), now)
+    let mut decision = follow(observed, decision.finish(observed, now), now);
+    if let Some(entry) = &mut decision.ledger {
+        entry.object = Some(Revision::of(&object.metadata));
+    }
+    decision
 }
 
 /// A word for metrics: Ready's reason after the decision.

@@ -40,6 +40,7 @@ fn entry(keys: &[(&str, i64)]) -> LedgerEntry {
         left_main: None,
         left_single: None,
         forgotten: None,
+        object: None,
         ended: None,
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::older::{MAX_BATCHES, Older};
@@ -67,9 +67,27 @@ pub struct LedgerEntry {
     /// Removed keys are forgotten; none of them went after this moment.
     #[serde(default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
     pub forgotten: Option<Time>,
+    /// The object it was last decided on; None in entries of an earlier format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Revision>,
     /// When the EncryptedSecret was seen to be gone; None while there is one.
     #[serde(default, with = "stamp::maybe", skip_serializing_if = "Option::is_none")]
     pub ended: Option<Time>,
+}
+
+/// Which form of which EncryptedSecret: the beginning of its uid, and its metadata.generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision(String, i64);
+
+impl Revision {
+    /// Enough of a uid to tell namesakes apart.
+    const DIGITS: usize = 8;
+
+    /// Of an object as it was read.
+    pub fn of(object: &ObjectMeta) -> Revision {
+        let uid = object.uid.as_deref().unwrap_or_default().chars().take(Revision::DIGITS).collect();
+        Revision(uid, object.generation.unwrap_or_default())
+    }
 }
 
 /// Which derived key digests were made under.
@@ -180,6 +198,13 @@ impl PastValue {
 }
 
 impl LedgerEntry {
+    /// Whether it may have been decided on a later form of this object, or on a later namesake: watches and lists may be behind,
+    /// and what was served since must not be served anew in its older form.
+    pub fn may_be_later_than(&self, object: &ObjectMeta) -> bool {
+        let Revision(uid, generation) = Revision::of(object);
+        self.object.as_ref().is_none_or(|of| of.0 != uid || of.1 > generation)
+    }
+
     /// The history, also where the entry is of an earlier format.
     pub fn history(&self) -> Vec<Past> {
         if !self.history.is_empty() {

@@ -48,6 +48,7 @@ fn full() -> LedgerEntry {
         left_main: Some(3),
         left_single: Some(2),
         forgotten: None,
+        object: None,
         ended: None,
     }
 }
@@ -137,4 +138,22 @@ fn a_shrunk_entry_keeps_what_matters_most_longest() {
     let before = entry.clone();
     entry.shrink(SHRUNK.len());
     assert_eq!(entry, before);
+}
+
+#[test]
+fn an_older_form_and_a_namesake_may_have_been_overtaken() {
+    let object = |uid: &str, generation: i64| ObjectMeta {
+        uid: Some(uid.to_owned()),
+        generation: Some(generation),
+        ..ObjectMeta::default()
+    };
+    let (one, other) = ("11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "22222222-aaaa-4aaa-8aaa-aaaaaaaaaaaa");
+    let entry = LedgerEntry { object: Some(Revision::of(&object(one, 3))), ..full() };
+    let overtaken =
+        [(one, 2), (one, 3), (one, 4), (other, 9)].map(|(uid, n)| entry.may_be_later_than(&object(uid, n)));
+    assert_eq!(overtaken, [true, false, false, true]);
+    assert!(full().may_be_later_than(&object(one, 3)), "an earlier format does not say");
+    let stored = serde_json::to_string(&entry).unwrap();
+    assert!(stored.contains(r#""object":["11111111",3]"#), "{stored}");
+    assert_eq!(serde_json::from_str::<LedgerEntry>(&stored).unwrap(), entry);
 }

@@ -87,6 +87,7 @@ pub fn advance(before: Option<&LedgerEntry>, step: Step<'_>) -> LedgerEntry {
         left_main: before.and_then(|entry| entry.left_main),
         left_single: before.and_then(|entry| entry.left_single),
         forgotten: before.and_then(|entry| entry.forgotten.clone()),
+        object: before.and_then(|entry| entry.object.clone()),
         ended: None,
     };
     entry.forget_gone(MAX_GONE);

@@ -49,6 +49,8 @@ impl Shard {
 
     /// Does what is asked for as long as anybody may ask.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        // Why it could not be read is told to those who ask; it is tried again for them.
+        let _ = self.load().await;
         let mut batch = Vec::new();
         while requests.recv_many(&mut batch, MOST).await > 0 {
             let mut commits = Vec::new();

@@ -176,6 +176,22 @@ async fn encrypted_secrets_wait_for_the_secrets_of_their_place() {
 }
 
 #[tokio::test]
+async fn where_all_are_watched_at_once_they_are_listed_side_by_side_and_deciding_waits() {
+    let places = Places::new(Scope::All);
+    let mut objects = follow(&places, Kind::EncryptedSecrets, |_| list(&["x"]));
+    let mut secrets = follow(&places, Kind::Secrets, |_| list(&["y"]));
+    let mut may_decide = std::pin::pin!(places.may_decide());
+    all(&mut objects, &["all namespaces: Init", "all namespaces: has x", "all namespaces: InitDone"]).await;
+    nothing(&mut objects);
+    all(&mut secrets, &["all namespaces: Init", "all namespaces: has y", "all namespaces: InitDone"]).await;
+    assert!(may_decide.as_mut().now_or_never().is_none(), "the last is not taken in yet");
+    nothing(&mut secrets);
+    tokio::time::timeout(Duration::from_secs(10), may_decide).await.unwrap();
+    // Of a namespace nothing is told before.
+    assert!(limited_to(&["a"]).may_decide().now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn what_is_refused_is_found_when_it_is_granted_and_is_known_for_good() {
     let places = limited_to(&["a"]);
     survey(&places, &["a"]);

@@ -52,7 +52,17 @@ pub fn judge(
                 (None, _) if wanted.there => {
                     return Err(Violated(format!("{name} is gone and was not deleted")));
                 }
-                _ => return Err(Pending(format!("{name} was deleted and is not gone"))),
+                (object, secret) => {
+                    let there = |seen: Option<&&Value>| {
+                        let fields = ["uid", "creationTimestamp", "deletionTimestamp", "ownerReferences"];
+                        let of = |meta: &Value| fields.map(|field| meta[field].to_string()).join(" ");
+                        seen.map_or("gone".to_owned(), |seen| of(&seen["metadata"]))
+                    };
+                    let (object, secret) = (there(object), there(secret));
+                    return Err(Pending(format!(
+                        "{name} was deleted and is not gone: EncryptedSecret {object}, Secret {secret}"
+                    )));
+                }
             }
         };
         let ready = condition(object, "Ready");

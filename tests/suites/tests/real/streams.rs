@@ -46,7 +46,7 @@ fn what_there_is_comes_as_a_stream() {
 fn an_api_server_that_streams_no_lists_is_asked_for_pages() {
     let options = Options { no_streaming_lists: true, ..Options::default() };
     let asked = restart(&mut Apps::on(World::alone_with("pages", options), &[]));
-    let lists = asked.iter().filter(|(verb, query)| verb == "list" && query.contains("limit=25"));
+    let lists = asked.iter().filter(|(verb, query)| verb == "list" && query.contains("limit=9"));
     assert!(lists.count() >= 2, "{asked:?}");
     let watches =
         asked.iter().filter(|(_, query)| query.contains("watch=true") && !query.contains("sendInitial"));

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     for operator in &scene.ordeal.operators {
         println!("{}", operator.process.tail(20));
     }
+    println!("{}", scene.ordeal.world.cluster.log_tails());
     println!("TOUCHSEAL_SEED={} draws the same again", scene.seed);
     ExitCode::FAILURE
 }

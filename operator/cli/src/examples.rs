@@ -117,10 +117,22 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 /// The section of a command's help, as it is typed under the program's name; empty for those that only hold others.
 pub fn of(path: &str, program: &str) -> String {
     let lines = EXAMPLES.iter().find(|(name, _)| *name == path).map_or(&[][..], |(_, lines)| lines);
-    let line = |line: &&str| format!("\n  {}", line.replace("touchseal ", &format!("{program} ")));
+    let line = |line: &&str| format!("\n  {}", folded(&line.replace("touchseal ", &format!("{program} "))));
     match lines {
         [] => String::new(),
         lines => format!("Examples:{}", lines.iter().map(line).collect::<String>()),
+    }
+}
+
+/// A line that is longer than help is wide goes on in a second one, as a shell reads it: what help wraps cannot be pasted.
+fn folded(line: &str) -> String {
+    const HELP: usize = 80;
+    const MARGIN: usize = 2; // before the line, and what goes on behind it: " \"
+    let most = HELP - 2 * MARGIN;
+    let cut = || [" -", " >"].iter().filter_map(|word| line.get(..most)?.rfind(word)).max();
+    match (line.len() + MARGIN > HELP).then(cut).flatten() {
+        Some(at) => format!("{} \\\n      {}", &line[..at], line[at..].trim_start()),
+        None => line.to_owned(),
     }
 }
 
@@ -193,6 +205,21 @@ mod tests {
                     matches = inner;
                 }
                 assert_eq!(reached.join(" "), *path, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn none_is_wider_than_help_and_none_is_changed_by_that() {
+        for (path, lines) in EXAMPLES {
+            for program in ["touchseal", "kubectl touchseal"] {
+                let shown = of(path, program);
+                for line in shown.lines() {
+                    assert!(line.len() <= 80, "{path}: {line}");
+                }
+                let pasted = shown.replace(" \\\n      ", " ").replace(&format!("{program} "), "touchseal ");
+                let pasted: Vec<&str> = pasted.lines().skip(1).map(str::trim_start).collect();
+                assert_eq!(pasted, *lines);
             }
         }
     }

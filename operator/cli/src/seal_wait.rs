@@ -31,6 +31,8 @@ pub struct Live {
     pub all: BTreeSet<String>,
     /// Of these, the ones that run as the operator.
     pub operators: BTreeSet<String>,
+    /// Of these, the ones that cannot run, and why.
+    pub stuck: BTreeMap<String, String>,
 }
 
 impl Live {
@@ -47,6 +49,9 @@ impl Live {
             let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
             if account == Some(service_account) {
                 live.operators.insert(name.clone());
+                if let Some(why) = obstacle(pod) {
+                    live.stuck.insert(name.clone(), why);
+                }
             }
             live.all.insert(name);
         }
@@ -57,6 +62,21 @@ impl Live {
     pub fn holds(&self, pod: &str) -> bool {
         self.all.contains(pod)
     }
+}
+
+/// Why a pod does not run, in a word of its node's or the scheduler's: ImagePullBackOff.
+fn obstacle(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
+        let state = container.state.as_ref()?;
+        state.waiting.as_ref()?.reason.clone()
+    });
+    let unscheduled = || {
+        let mut conditions = status.conditions.iter().flatten();
+        let placed = conditions.find(|condition| condition.type_ == "PodScheduled")?;
+        placed.reason.clone().filter(|_| placed.status == "False")
+    };
+    waiting.or_else(unscheduled)
 }
 
 /// Every replica that the Keyring's status names, and every live pod of the operator whether named there or not: the
@@ -98,6 +118,21 @@ mod tests {
         .unwrap()
     }
 
+    #[test]
+    fn a_pod_that_cannot_run_is_told_with_its_reason() {
+        let stuck = |status: serde_json::Value| {
+            let mut pod = pod("op-1", "op", "Pending");
+            pod.status = serde_json::from_value(status).unwrap();
+            Live::of(&[pod], "op").stuck
+        };
+        let waits = json!({ "containerStatuses": [{ "name": "operator", "image": "i", "imageID": "", "ready": false,
+            "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff" } } }] });
+        let placed = |status: &str| json!({ "conditions": [{ "type": "PodScheduled", "status": status, "reason": "Unschedulable" }] });
+        assert_eq!(stuck(waits)["op-1"], "ImagePullBackOff");
+        assert_eq!(stuck(placed("False"))["op-1"], "Unschedulable");
+        assert!(stuck(placed("True")).is_empty());
+    }
+
     fn states(status: Option<&KeyringStatus>, live: &Live) -> Vec<(String, Progress)> {
         progress("main", status, "m", live).into_iter().map(|replica| (replica.pod, replica.state)).collect()
     }
@@ -129,6 +164,7 @@ mod tests {
             pod("stranger", "other", "Running"),
         ];
         let live = Live::of(&pods, "op");
+        assert!(live.stuck.is_empty());
         let waiting = ["silent", "starting"].map(|name| (name.to_owned(), Progress::Waiting));
         assert_eq!(states(None, &live), waiting);
         assert_eq!(states(Some(&KeyringStatus::default()), &live), waiting);

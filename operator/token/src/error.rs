@@ -194,6 +194,10 @@ pub enum TokenError {
     },
 }
 
+/// Both ways to do it.
+const SET_YOUR_OWN: &str =
+    "set one of your own: creating a keyring and enrolling ask for one, and so does ykman piv access";
+
 impl TokenError {
     /// What a person can do next: one line.
     pub fn help(&self) -> String {
@@ -224,8 +228,8 @@ impl TokenError {
             Self::PukBlocked { .. } => {
                 "the PIN still works; a PUK can be set again only by resetting PIV, which destroys its keys".into()
             }
-            Self::DefaultPin { .. } => "set one of your own: ykman piv access change-pin".into(),
-            Self::DefaultPuk { .. } => "set one of your own: ykman piv access change-puk".into(),
+            Self::DefaultPin { .. } => format!("{SET_YOUR_OWN} change-pin"),
+            Self::DefaultPuk { .. } => format!("{SET_YOUR_OWN} change-puk"),
             Self::TouchTimedOut { .. } => "try again and touch the YubiKey when it blinks".into(),
             Self::Removed { .. } => "plug it in again, leave it in, and try again".into(),
             Self::SessionLost { .. } => "close other programs that use the YubiKey and try again".into(),

@@ -93,6 +93,14 @@ impl Page {
         Page { name: self.name.clone(), steps }
     }
 
+    /// Everything but the part under one heading.
+    pub fn without(&self, heading: &str) -> Page {
+        let under = |step: &Step| step.under.iter().any(|over| over.text == heading);
+        let steps: Vec<Step> = self.steps.iter().filter(|step| !under(step)).cloned().collect();
+        assert!(steps.len() < self.steps.len(), "{}: nothing to do under the heading {heading:?}", self.name);
+        Page { name: self.name.clone(), steps }
+    }
+
     fn parse(name: &str, text: &str) -> Result<Page, String> {
         let mut steps = Vec::new();
         let mut under: Vec<Heading> = Vec::new();
@@ -250,6 +258,8 @@ shown: only
         assert_eq!(names(page.section("One")), [3, 5]);
         assert_eq!(names(page.section("Deep")), [5]);
         assert_eq!(names(page.section("All")), [3, 5, 7]);
+        assert_eq!(names(page.without("One")), [7]);
+        assert_eq!(names(page.without("Deep")), [3, 7]);
     }
 
     #[test]

@@ -155,10 +155,7 @@ fn write_rules(path: &std::path::Path, rows: &[Row], template: &str) -> Result<(
         return Ok(());
     }
     files::write(path, &after, Existing::Replace, false)?;
-    terminal::say(&format!(
-        "{} written; files that exist already need: touchseal rekey FILE",
-        path.display()
-    ));
+    terminal::say(&format!("{} written; files encrypted before need: touchseal rekey FILE", path.display()));
     Ok(())
 }
 

@@ -68,6 +68,14 @@ impl Node {
         Ok(Self { scheduler, kubelet, containerd })
     }
 
+    /// Gives it busybox by a name that pods pull it by elsewhere.
+    ///
+    /// # Errors
+    /// When containerd refuses, in its words.
+    pub fn call_busybox(&self, name: &str) -> Result<(), String> {
+        ctr(&["images", "tag", BUSYBOX_IMAGE, name]).map(drop)
+    }
+
     /// Gives it an image: a tar file in OCI's layout. Pods find it as `name`, with `imagePullPolicy: Never`.
     ///
     /// # Errors

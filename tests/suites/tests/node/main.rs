@@ -5,6 +5,7 @@
 mod app;
 mod installed;
 mod mounted;
+mod moving_in;
 mod outages;
 mod update;
 mod world;

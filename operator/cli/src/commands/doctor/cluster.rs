@@ -99,6 +99,14 @@ fn runs(pods: Result<&Live, &ClusterError>, namespace: &str) -> Option<Check> {
                 "kubectl get deploy,pods -n {namespace}; if it runs elsewhere: --operator-namespace, --service-account"
             ),
         )),
+        Ok(live) if live.stuck.len() == live.operators.len() => {
+            let pods: Vec<String> = live.stuck.iter().map(|(pod, why)| format!("{pod}: {why}")).collect();
+            Some(Check::fail(
+                REQUESTS,
+                format!("no operator pod in {namespace} runs: {}", pods.join(", ")),
+                format!("if it stays so: kubectl describe pods -n {namespace}"),
+            ))
+        }
         Ok(_) => None,
         Err(error) => Some(Check::warn(
             REQUESTS,
@@ -242,8 +250,12 @@ mod tests {
         let check = runs(Ok(&Live::default()), "ts").unwrap();
         assert_eq!((check.level, check.finding.as_str()), (Level::Fail, "no running operator pod in ts"));
         assert!(check.next.unwrap().contains("kubectl get deploy,pods -n ts"));
-        let live = Live { operators: ["op".to_owned()].into(), ..Live::default() };
+        let op = || ["op".to_owned()].into();
+        let live = Live { operators: op(), ..Live::default() };
         assert_eq!(runs(Ok(&live), "ts"), None);
+        let stuck = [("op".to_owned(), "ImagePullBackOff".to_owned())].into();
+        let check = runs(Ok(&Live { operators: op(), stuck, ..Live::default() }), "ts").unwrap();
+        assert!(check.level == Level::Fail && check.finding.ends_with("op: ImagePullBackOff"), "{check:?}");
         let unseen = ClusterError::new("list pods", Problem::TimedOut(std::time::Duration::from_secs(1)));
         let check = runs(Err(&unseen), "ts").unwrap();
         assert!(check.level == Level::Warn && check.finding.contains("cannot be told: list pods"));

@@ -17,6 +17,8 @@ use crate::terminal;
 #[derive(Debug)]
 pub struct Idle {
     keyrings: Vec<Keyring>,
+    /// These are all of the cluster.
+    all: bool,
     /// Pods whose process runs; None where the person may not list pods.
     running: Option<BTreeSet<String>>,
     /// Pods are there whose process is yet to run.
@@ -27,16 +29,14 @@ impl Idle {
     /// Looks.
     pub fn look(cluster: &Cluster, operator: Operator<'_>, only: &[String]) -> Result<Self, Failure> {
         // The keyrings before the pods: a replica that reports in between has a pod by then.
-        let keyrings = if only.is_empty() {
-            allowed(cluster.keyrings())?.unwrap_or_default()
-        } else {
-            let found: Result<Vec<_>, _> = only.iter().map(|name| cluster.keyring(name)).collect();
-            found?.into_iter().flatten().collect()
-        };
+        let listed = if only.is_empty() { allowed(cluster.keyrings())? } else { None };
+        let all = listed.is_some();
+        let named: Result<Vec<_>, _> = only.iter().map(|name| cluster.keyring(name)).collect();
+        let keyrings = listed.unwrap_or(named?.into_iter().flatten().collect());
         let pods = allowed(cluster.pods(operator.namespace))?;
         let starting = pods.as_deref().is_some_and(|pods| starting(pods, operator.service_account));
         let running = pods.map(|pods| running(pods, operator.service_account));
-        Ok(Self { keyrings, running, starting })
+        Ok(Self { keyrings, all, running, starting })
     }
 
     /// An operator that has just started is about to ask.
@@ -114,8 +114,13 @@ impl Idle {
             let hint = "run the command again in a moment; if it stays so, see touchseal doctor and the operator's pods";
             return (lines, Err(Failure::new(Exit::Failed, what, hint)));
         }
-        let rest =
-            if bad + new == 0 { "no keyring needs unsealing" } else { "no other keyring needs unsealing" };
+        let rest = match bad + new {
+            0 if self.all && self.keyrings.is_empty() => {
+                "there is no keyring on this cluster yet; apply its manifest: kubectl apply -f NAME.keyring.yaml"
+            }
+            0 => "no keyring needs unsealing",
+            _ => "no other keyring needs unsealing",
+        };
         if bad == 0 || bad < self.keyrings.len() {
             lines.push(format!("nothing waits in namespace {namespace}: {rest}"));
             return (lines, Ok(()));
@@ -175,8 +180,8 @@ mod tests {
     }
 
     fn words(keyrings: &[Keyring], namespace: &str) -> (Vec<String>, Result<(), Failure>) {
-        Idle { keyrings: keyrings.to_vec(), running: Some(["p".to_owned()].into()), starting: false }
-            .words(namespace)
+        let running = Some(["p".to_owned()].into());
+        Idle { keyrings: keyrings.to_vec(), all: true, running, starting: false }.words(namespace)
     }
 
     fn tampered(reason: &str) -> Value {
@@ -224,7 +229,8 @@ mod tests {
             ("Unsealed", pods(&["p"]), None),
             ("Unsealed", None, None),
         ] {
-            let idle = Idle { keyrings: vec![keyring("main", &replicas(state))], running, starting: false };
+            let keyrings = vec![keyring("main", &replicas(state))];
+            let idle = Idle { keyrings, all: true, running, starting: false };
             assert_eq!(idle.is_about_to_change("ts"), sealed.is_some(), "{idle:?}");
             match (idle.words("ts"), sealed) {
                 ((lines, Ok(())), None) => assert!(lines[0].contains("no keyring needs unsealing")),
@@ -237,6 +243,7 @@ mod tests {
         }
         let idle = |status: &Value, running, starting| Idle {
             keyrings: vec![keyring("main", status)],
+            all: true,
             running,
             starting,
         };
@@ -253,6 +260,18 @@ mod tests {
         );
         assert!(idle(&replicas("Sealed"), pods(&[]), true).is_about_to_change("ts"));
         assert!(!idle(&replicas("Unsealed"), pods(&[]), true).is_about_to_change("ts"));
+    }
+
+    #[test]
+    fn a_cluster_without_a_keyring_is_told_from_one_whose_keyrings_are_open_or_not_seen() {
+        let said = |all| {
+            let (lines, ended) =
+                Idle { keyrings: Vec::new(), all, running: None, starting: false }.words("ts");
+            assert!(ended.is_ok());
+            lines.join("\n")
+        };
+        assert!(said(true).contains("there is no keyring on this cluster yet"), "{}", said(true));
+        assert!(said(false).contains("no keyring needs unsealing"), "{}", said(false));
     }
 
     #[test]

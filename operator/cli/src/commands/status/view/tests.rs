@@ -25,7 +25,7 @@ fn replicas(states: &[&str]) -> Value {
 
 fn live(operators: &[&str]) -> Live {
     let pods: std::collections::BTreeSet<String> = operators.iter().map(|pod| (*pod).to_owned()).collect();
-    Live { all: pods.clone(), operators: pods }
+    Live { all: pods.clone(), operators: pods, ..Live::default() }
 }
 
 fn of(live: &Live) -> Replicas<'_> {

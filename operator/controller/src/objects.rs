@@ -5,8 +5,8 @@
 //!
 //! Thousands of objects lie here while nothing happens to them, so each is kept as its JSON, without the text of its
 //! documents, which lies beside it: a third of what it takes as a structure of many small parts. Of an object that is served
-//! the text is not kept at all: when it is looked at again, which a change of its documents brings about by itself, the API
-//! server is asked for it.
+//! only what is counted is kept ([`make_lean`]): when it is looked at again, which a change of its documents brings about by itself,
+//! the API server is asked for it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -16,8 +16,8 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
-use touchseal_crds::EncryptedSecret;
 use touchseal_crds::names::RECONCILE_ANNOTATION;
+use touchseal_crds::{EncryptedSecret, EncryptedSecretSpec};
 
 use crate::echoes::Echoes;
 use crate::observe;
@@ -57,7 +57,7 @@ struct Packed {
     version: Box<str>,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
-    /// None: it is served, and they are not needed.
+    /// None: it is served, and they are not needed. Nor is all of the object.
     texts: Option<Box<[Option<Box<str>>]>>,
 }
 
@@ -86,14 +86,18 @@ impl Objects {
         Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
     }
 
-    /// Its content is served as this object has it: unless it changed meanwhile, the text of its documents is not kept.
+    /// Its content is served as this object has it: unless it changed meanwhile, little of it is kept.
     pub fn served(&self, object: &EncryptedSecret) {
         let (key, matters) = (observe::key(object), what_matters(object));
         let mut state = self.lock();
         let Some(known) = state.known.get_mut(&key) else { return };
-        let has_text = known.texts.iter().flatten().any(Option::is_some);
-        if known.matters == matters && has_text {
-            Arc::make_mut(known).texts = None;
+        if known.matters != matters || !known.texts.iter().flatten().any(Option::is_some) {
+            return;
+        }
+        let same = object.metadata.resource_version.as_deref() == Some(&*known.version);
+        let newest = if same { Some(object.clone()) } else { known.unpack(false) };
+        if let Some(Ok(packed)) = newest.map(|object| Packed::pack(object, true)) {
+            *known = Arc::new(packed);
         }
     }
 
@@ -157,7 +161,11 @@ impl Objects {
             return None;
         }
         let others_changed = self.echoes.seen(&key, version, object.status.as_ref());
-        let mut packed = match Packed::pack(object) {
+        let matters = what_matters(&object);
+        let is_served = |known: &Arc<Packed>| known.matters == matters && known.texts.is_none();
+        let mut state = self.lock();
+        let served = state.known.get(&key).is_some_and(is_served);
+        let packed = match Packed::pack(object, served) {
             Ok(packed) => packed,
             Err(error) => {
                 let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
@@ -165,11 +173,6 @@ impl Objects {
                 return None;
             }
         };
-        let matters = packed.matters;
-        let mut state = self.lock();
-        if state.known.get(&key).is_some_and(|known| known.matters == matters && known.texts.is_none()) {
-            packed.texts = None;
-        }
         let before = state.known.insert(key.clone(), Arc::new(packed));
         drop(state);
         let matters = before.map(|before| before.matters) != Some(matters);
@@ -193,16 +196,19 @@ impl Objects {
 }
 
 impl Packed {
-    fn pack(mut object: EncryptedSecret) -> Result<Packed, serde_json::Error> {
+    fn pack(mut object: EncryptedSecret, served: bool) -> Result<Packed, serde_json::Error> {
         let matters = what_matters(&object);
+        if served {
+            make_lean(&mut object);
+        }
         let uid = object.metadata.uid.as_deref().unwrap_or_default().into();
         let version = object.metadata.resource_version.as_deref().unwrap_or_default().into();
         object.metadata.managed_fields = None;
         object.annotations_mut().remove(LAST_APPLIED);
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
-        let texts = texts.collect();
+        let texts = (!served).then_some(texts.collect());
         let object = serde_json::to_vec(&object)?.into();
-        Ok(Packed { matters, uid, version, object, texts: Some(texts) })
+        Ok(Packed { matters, uid, version, object, texts })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {
@@ -218,6 +224,18 @@ impl Packed {
             }
         }
         Some(object)
+    }
+}
+
+/// What of an object is counted and reported while nobody works on it (`plan/tally`, `plan/census`, `incidents`).
+fn make_lean(object: &mut EncryptedSecret) {
+    object.spec = EncryptedSecretSpec::default();
+    object.metadata.annotations = None;
+    object.metadata.owner_references = None;
+    object.metadata.finalizers = None;
+    if let Some(status) = &mut object.status {
+        status.generations.clear();
+        status.conditions.iter_mut().for_each(|condition| condition.message.clear());
     }
 }
 

@@ -70,11 +70,14 @@ fn the_text_of_what_is_served_is_kept_only_until_it_is() {
     let at = |version: &str, generation: i64| {
         let mut object = object(version, generation);
         object.spec.documents = serde_json::from_value(serde_json::json!([{ "sops": "text" }])).unwrap();
-        object
+        object.annotations_mut().insert(RECONCILE_ANNOTATION.to_owned(), "now".to_owned());
+        with_status(object, generation)
     };
     let text = || {
         let found = objects.get(&key("apps", "app")).unwrap();
-        assert_eq!(found.whole, found.object.spec.documents[0].sops.is_some());
+        let text = found.object.spec.documents.first().is_some_and(|document| document.sops.is_some());
+        assert_eq!((found.whole, found.object.annotations().is_empty()), (text, !text));
+        assert!(found.object.status.is_some(), "it is counted");
         found.whole
     };
     tell(&objects, Event::Apply(at("1", 1)));

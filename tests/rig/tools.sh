@@ -279,6 +279,7 @@ need_go() {
     local have minor
     have=$(go env GOVERSION) || die "please install Go 1.26 or newer: https://go.dev/dl"
     minor=${have#go1.}
+    [[ -n $have ]] || die "please install Go 1.26 or newer: this one is older than 1.16; https://go.dev/dl"
     [[ $have != go1.* ]] || ((${minor%%[!0-9]*} >= 21)) || die "please install Go 1.26 or newer: this is $have; https://go.dev/dl"
 }
 

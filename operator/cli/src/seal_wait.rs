@@ -64,12 +64,19 @@ impl Live {
     }
 }
 
-/// Why a pod does not run, in a word of its node's or the scheduler's: ImagePullBackOff.
+/// What a container waits for in an ordinary start.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// Why nothing of a pod runs, in a word of its node's or the scheduler's: ImagePullBackOff.
 fn obstacle(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
-        let state = container.state.as_ref()?;
-        state.waiting.as_ref()?.reason.clone()
+    let containers = || status.container_statuses.iter().flatten();
+    if containers().any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some())) {
+        return None;
+    }
+    let waiting = status.init_container_statuses.iter().flatten().chain(containers()).find_map(|container| {
+        let reason = container.state.as_ref()?.waiting.as_ref()?.reason.clone()?;
+        Some(reason).filter(|reason| !STARTING.contains(&reason.as_str()))
     });
     let unscheduled = || {
         let mut conditions = status.conditions.iter().flatten();
@@ -125,8 +132,15 @@ mod tests {
             pod.status = serde_json::from_value(status).unwrap();
             Live::of(&[pod], "op").stuck
         };
-        let waits = json!({ "containerStatuses": [{ "name": "operator", "image": "i", "imageID": "", "ready": false,
-            "restartCount": 0, "state": { "waiting": { "reason": "ImagePullBackOff" } } }] });
+        let container = |state: serde_json::Value| json!({ "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+        let waiting = |reason: &str| container(json!({ "waiting": { "reason": reason } }));
+        let waits = json!({ "containerStatuses": [waiting("ImagePullBackOff")] });
+        let begins = json!({ "initContainerStatuses": [waiting("ErrImagePull")], "containerStatuses": [waiting("PodInitializing")] });
+        assert_eq!(stuck(begins)["op-1"], "ErrImagePull");
+        // An ordinary start, and a sidecar that is in nobody's way.
+        assert!(stuck(json!({ "containerStatuses": [waiting("ContainerCreating")] })).is_empty());
+        let runs = container(json!({ "running": {} }));
+        assert!(stuck(json!({ "containerStatuses": [waiting("ImagePullBackOff"), runs] })).is_empty());
         let placed = |status: &str| json!({ "conditions": [{ "type": "PodScheduled", "status": status, "reason": "Unschedulable" }] });
         assert_eq!(stuck(waits)["op-1"], "ImagePullBackOff");
         assert_eq!(stuck(placed("False"))["op-1"], "Unschedulable");

@@ -70,7 +70,7 @@ source_of_pcsc() {
     if [[ -n ${PCSC_SOURCE:-} ]]; then
         cp "$PCSC_SOURCE" "$1"
     elif ! curl --fail --silent --show-error --location --max-time 60 --output "$1" "https://pcsclite.apdu.fr/files/$name"; then
-        archive=$(apt-get download --print-uris libpcsclite-dev | sed "s|^'\(.*\)/[^/]*' .*|\1|")
+        archive=$(apt-get download --print-uris libpcsclite-dev | sed "s|^'\(.*\)/[^/]*' .*|\1|") || archive=
         /usr/lib/apt/apt-helper download-file "$archive/pcsc-lite_$VERSION.orig.tar.xz" "$1" "SHA256:$SHA256" >&2 ||
             die "neither its author nor Debian gives pcsc-lite's source now: fetch $name, and name it in PCSC_SOURCE"
     fi

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use touchseal_crds::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_plan::LedgerEntry;
 
@@ -32,6 +32,8 @@ const PREFIX: &str = "touchseal-ledger-";
 /// How many ConfigMaps hold the ledger of one namespace; a tenant can fill nobody's but its own. Part of the stored format:
 /// it cannot change without moving entries.
 const SHARDS: u8 = 4;
+/// ConfigMaps that are read at a time before anybody has asked for their entries.
+const AHEAD: usize = 16;
 /// ConfigMaps of one page of a list; metadata only.
 const PAGE: u32 = 500;
 
@@ -70,6 +72,7 @@ pub struct Ledger {
     api: Api<ConfigMap>,
     /// Tasks by ConfigMap; started on first use.
     shards: Arc<Mutex<HashMap<String, Task>>>,
+    ahead: Arc<Semaphore>,
 }
 
 /// A ConfigMap's task.
@@ -102,12 +105,15 @@ struct Commit {
 impl Ledger {
     /// The ledger in this namespace.
     pub fn new(client: &Client, namespace: &str) -> Ledger {
-        Ledger { api: Api::namespaced(client.clone(), namespace), shards: Arc::default() }
+        let (api, ahead) = (Api::namespaced(client.clone(), namespace), Arc::new(Semaphore::new(AHEAD)));
+        Ledger { api, shards: Arc::default(), ahead }
     }
 
-    /// The entry of one EncryptedSecret will be asked for: what holds it is read meanwhile.
+    /// The entry of one EncryptedSecret will be asked for: what holds it is read meanwhile, a few at a time.
     pub fn expect(&self, namespace: &str, name: &str) {
-        drop(self.task(shard(namespace, name)));
+        let name = shard(namespace, name);
+        let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.entry(name.clone()).or_insert_with(|| self.start(name, Some(Arc::clone(&self.ahead))));
     }
 
     /// The entry of one EncryptedSecret, as this process last saw it.
@@ -235,13 +241,13 @@ impl Ledger {
     /// The task of a ConfigMap.
     fn task(&self, name: String) -> Task {
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        shards.entry(name.clone()).or_insert_with(|| self.start(name)).clone()
+        shards.entry(name.clone()).or_insert_with(|| self.start(name, None)).clone()
     }
 
-    fn start(&self, name: String) -> Task {
+    fn start(&self, name: String, ahead: Option<Arc<Semaphore>>) -> Task {
         let (sender, requests) = mpsc::channel(1024);
         let turns = Arc::<Turns>::default();
-        tokio::spawn(Shard::new(self.api.clone(), name, Arc::clone(&turns)).run(requests));
+        tokio::spawn(Shard::new(self.api.clone(), name, Arc::clone(&turns)).run(requests, ahead));
         Task { requests: sender, turns }
     }
 }

@@ -28,10 +28,12 @@ use crate::secrets::{self, Key};
 /// What `kubectl apply` leaves on an object: all of it once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// How long to rest after a look at all of them that took so long, and at least: they are looked at for a twentieth of the time
-/// at most, however many they are.
+/// Longest rest between two looks at all of them.
+const LONGEST_REST: Duration = Duration::from_secs(15);
+
+/// How long to rest after a look at all of them that took so long, and at least: thousands are looked at for a twentieth of the time.
 pub fn rest(least: Duration, took: Duration) -> Duration {
-    least.max(took.saturating_mul(20))
+    took.saturating_mul(20).clamp(least, LONGEST_REST)
 }
 
 /// Every EncryptedSecret of the places that are watched.
@@ -55,6 +57,8 @@ struct Packed {
     matters: u64,
     uid: Box<str>,
     version: Box<str>,
+    /// It was in a list, which may be older than what was last stored.
+    listed: bool,
     /// The object in JSON, without the text of its documents.
     object: Box<[u8]>,
     /// None: it is served, and they are not needed. Nor is all of the object.
@@ -65,8 +69,10 @@ struct Packed {
 pub struct Found {
     /// The object.
     pub object: EncryptedSecret,
-    /// Whether the text of its documents is there.
+    /// Whether all of it is there: else name, generation and what is counted are.
     pub whole: bool,
+    /// Whether it comes from a list, and a later one may have been stored before that.
+    pub listed: bool,
 }
 
 impl Objects {
@@ -83,7 +89,8 @@ impl Objects {
     /// One of them.
     pub fn get(&self, key: &Key) -> Option<Found> {
         let packed = Arc::clone(self.lock().known.get(key)?);
-        Some(Found { object: packed.unpack(true)?, whole: packed.texts.is_some() })
+        let (whole, listed) = (packed.texts.is_some(), packed.listed);
+        Some(Found { object: packed.unpack(true)?, whole, listed })
     }
 
     /// Its content is served as this object has it: unless it changed meanwhile, little of it is kept.
@@ -96,7 +103,7 @@ impl Objects {
         }
         let same = object.metadata.resource_version.as_deref() == Some(&*known.version);
         let newest = if same { Some(object.clone()) } else { known.unpack(false) };
-        if let Some(Ok(packed)) = newest.map(|object| Packed::pack(object, true)) {
+        if let Some(Ok(packed)) = newest.map(|object| Packed::pack(object, true, known.listed)) {
             *known = Arc::new(packed);
         }
     }
@@ -113,7 +120,7 @@ impl Objects {
         keys
     }
 
-    /// All of them, one after the other, without the text of their documents.
+    /// All of them, one after the other, with what is counted ([`make_lean`]) and no text of documents.
     pub fn each(&self) -> impl Iterator<Item = EncryptedSecret> + use<> {
         let all: Vec<Arc<Packed>> = self.lock().known.values().cloned().collect();
         all.into_iter().filter_map(|packed| packed.unpack(false))
@@ -130,14 +137,14 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 self.lock().listed.insert(observe::key(&object));
-                self.keep(object).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
+                self.keep(object, true).map(|(key, wait)| (key, Lane::Listed, wait)).into_iter().collect()
             }
             Event::InitDone => {
                 let lost = self.lost(place.as_deref()).into_iter();
                 lost.map(|key| (key, Lane::Changed, Duration::ZERO)).collect()
             }
             Event::Apply(object) => {
-                self.keep(object).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
+                self.keep(object, false).map(|(key, wait)| (key, Lane::Changed, wait)).into_iter().collect()
             }
             Event::Delete(object) => {
                 let key = observe::key(&object);
@@ -150,7 +157,7 @@ impl Objects {
     }
 
     /// Its key, if it is worth a reconcile, and after how long.
-    fn keep(&self, object: EncryptedSecret) -> Option<(Key, Duration)> {
+    fn keep(&self, object: EncryptedSecret, listed: bool) -> Option<(Key, Duration)> {
         let key = observe::key(&object);
         let version = object.metadata.resource_version.as_deref().unwrap_or_default();
         // A list that begins anew may come from an API server that is behind the one before.
@@ -165,7 +172,7 @@ impl Objects {
         let is_served = |known: &Arc<Packed>| known.matters == matters && known.texts.is_none();
         let mut state = self.lock();
         let served = state.known.get(&key).is_some_and(is_served);
-        let packed = match Packed::pack(object, served) {
+        let packed = match Packed::pack(object, served, listed) {
             Ok(packed) => packed,
             Err(error) => {
                 let (object, problem) = (format!("{}/{}", key.0, key.1), error.classify());
@@ -196,7 +203,7 @@ impl Objects {
 }
 
 impl Packed {
-    fn pack(mut object: EncryptedSecret, served: bool) -> Result<Packed, serde_json::Error> {
+    fn pack(mut object: EncryptedSecret, served: bool, listed: bool) -> Result<Packed, serde_json::Error> {
         let matters = what_matters(&object);
         if served {
             make_lean(&mut object);
@@ -208,7 +215,7 @@ impl Packed {
         let texts = object.spec.documents.iter_mut().map(|document| document.sops.take().map(Box::from));
         let texts = (!served).then_some(texts.collect());
         let object = serde_json::to_vec(&object)?.into();
-        Ok(Packed { matters, uid, version, object, texts })
+        Ok(Packed { matters, uid, version, listed, object, texts })
     }
 
     fn unpack(&self, with_texts: bool) -> Option<EncryptedSecret> {

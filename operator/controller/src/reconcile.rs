@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use rand::Rng as _;
+use touchseal_plan::revision::is_doubtful;
 use touchseal_plan::{Observed, Opened, decide};
 use tracing::Instrument as _;
 
@@ -101,6 +102,8 @@ fn backoff(base: Duration, attempt: u32) -> Duration {
 }
 
 async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
+    // One that is not whole is asked for now.
+    let (told, listed) = (found.whole, found.listed);
     // One that is gone by now is told of by its watch.
     let Some(object) = observe::whole(context, found).await? else { return Ok(None) };
     let gathered = observe::observe(context, object).await?;
@@ -123,13 +126,10 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
     let decision = decide(&observed, &now);
     let again = decision.again.clone();
     let outcome = decide::outcome(&observed, &decision);
-    let writes = decision.ledger.is_some() || decision.secret.is_some();
-    let meta = &gathered.object.metadata;
-    let overtaken = observed
-        .ledger
-        .as_ref()
-        .is_some_and(|entry| entry.object.as_ref().is_none_or(|of| of.may_be_later_than(meta)));
-    if writes && overtaken && !observe::is_latest(context, &gathered.object).await? {
+    if told
+        && is_doubtful(&observed, &decision, listed)
+        && !observe::is_latest(context, &gathered.object).await?
+    {
         return Err(
             ApplyError::Changed { what: "an EncryptedSecret of which more is known".to_owned() }.into()
         );

@@ -827,3 +827,47 @@ fn a_stored_key_entry_is_what_status_tells() {
     let status = world.decide().status.unwrap();
     assert_eq!(status.keys.iter().find(|k| k.name == "user").unwrap().since, at("2020-01-01T00:00:00Z"));
 }
+
+#[test]
+fn what_may_rest_on_an_older_form_is_asked_for_before_it_is_done() {
+    let doubtful = |world: &World, listed: bool| {
+        let observed = world.observed();
+        crate::revision::is_doubtful(&observed, &decide(&observed, &now()), listed)
+    };
+    let asked = |world: &World| [doubtful(world, false), doubtful(world, true)];
+    // What nobody knows anything of cannot have been overtaken.
+    assert_eq!(asked(&World::new()), [false, false]);
+    let world = World::in_place();
+    assert_eq!(world.ledger.as_ref().unwrap().object, Some(Revision::of(&world.object.metadata)));
+    assert_eq!(asked(&world), [false, false], "nothing is done");
+
+    let change = |world: &mut World, generation: i64| {
+        (world.password, world.source) = ("second", Some("source-2".to_owned()));
+        world.object.metadata.generation = Some(generation);
+    };
+    // A number is given out by who saw the last one: the ledger refuses everybody else. A list tells what is over.
+    let mut later = World::in_place();
+    change(&mut later, 2);
+    assert_eq!(asked(&later), [false, true]);
+    let mut older = World::in_place();
+    older.ledger.as_mut().unwrap().object = Some(Revision::of(&later.object.metadata));
+    change(&mut older, 1);
+    assert_eq!(asked(&older), [true, true]);
+    let mut namesake = World::in_place();
+    change(&mut namesake, 9);
+    namesake.object.metadata.uid = Some("another".to_owned());
+    assert_eq!(asked(&namesake), [true, true]);
+    let mut earlier_format = World::in_place();
+    change(&mut earlier_format, 2);
+    earlier_format.ledger.as_mut().unwrap().object = None;
+    assert_eq!(asked(&earlier_format), [true, true]);
+
+    // Without a number the ledger stops nobody.
+    let mut gone = World::in_place();
+    gone.secret = SecretSeen::Absent;
+    assert_eq!(asked(&gone), [true, true]);
+    let mut lost_ledger = World::in_place();
+    lost_ledger.ledger = None;
+    change(&mut lost_ledger, 2);
+    assert_eq!(asked(&lost_ledger), [false, true]);
+}

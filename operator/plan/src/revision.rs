@@ -1,8 +1,13 @@
-//! Which form of which EncryptedSecret an entry of the ledger was last decided on. Watches and lists may be behind, each
-//! operator's on its own, and what was served since must not be served anew in its older form.
+//! Which form of which EncryptedSecret an entry of the ledger was last decided on, and which decisions may rest on an older one.
+//! Watches and lists may be behind, each operator's on its own: what was served since must not be served anew in its older form,
+//! and of what is gone nothing must be made.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
+
+use crate::decision::Decision;
+use crate::generation::LedgerEntry;
+use crate::observed::{Observed, SecretSeen};
 
 /// The beginning of its uid, and its metadata.generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,22 @@ impl Revision {
         let Revision(uid, generation) = Revision::of(object);
         self.0 != uid || self.1 > generation
     }
+}
+
+/// Whether the API server is to be asked if the object is what it stores, before a decision is applied: where something was there
+/// before, and the object was `listed`, or may be older than what the ledger has seen, or something is done that the ledger would
+/// not refuse who knows less than another, as it does where a number is given out.
+pub fn is_doubtful(observed: &Observed<'_>, decision: &Decision, listed: bool) -> bool {
+    let before = observed.ledger.as_ref();
+    let writes = decision.secret.is_some() || decision.alias.is_some() || decision.ledger.is_some();
+    let takes = !decision.remove.is_empty() || !decision.reown.is_empty();
+    let gives = |entry: &LedgerEntry| before.is_none_or(|before| before.generation != entry.generation);
+    let may_be_older = |entry: &LedgerEntry| {
+        entry.object.as_ref().is_none_or(|of| of.may_be_later_than(&observed.object.metadata))
+    };
+    let began = before.is_some() || matches!(observed.secret, SecretSeen::Ours(_));
+    let numbered = decision.ledger.as_ref().is_some_and(gives);
+    began && (takes || writes && (listed || !numbered || before.is_some_and(may_be_older)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use kube::api::{ObjectMeta, PostParams};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_plan::LedgerEntry;
@@ -47,12 +47,18 @@ impl Shard {
         Shard { api, name, turns, loaded: None }
     }
 
-    /// Does what is asked for as long as anybody may ask.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        // Why it could not be read is told to those who ask; it is tried again for them.
-        let _ = self.load().await;
+    /// Does what is asked for as long as anybody may ask. Until somebody does, it is read `ahead` in its turn.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>, ahead: Option<Arc<Semaphore>>) {
         let mut batch = Vec::new();
-        while requests.recv_many(&mut batch, MOST).await > 0 {
+        if let Some(ahead) = ahead {
+            tokio::select! {
+                biased;
+                _ = requests.recv_many(&mut batch, MOST) => {}
+                // Why it could not be read is told to those who ask; it is tried again for them.
+                Ok(_turn) = ahead.acquire() => drop(self.load().await),
+            }
+        }
+        while !batch.is_empty() || requests.recv_many(&mut batch, MOST).await > 0 {
             let mut commits = Vec::new();
             self.answer(&mut batch, &mut commits).await;
             if commits.is_empty() {

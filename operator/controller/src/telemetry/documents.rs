@@ -165,6 +165,8 @@ mod tests {
     const MEASURE: &str = "TOUCHSEAL_MEASURE_METRICS";
     /// What the pages may leave taken, in KiB; the operator with as many objects has 40 MiB in all.
     const MOST: u64 = 4096;
+    /// What they may take for a moment.
+    const MOST_AT_ONCE: u64 = 16 * 1024;
 
     fn object(number: usize) -> EncryptedSecret {
         let key = |name: &str| json!({ "name": name, "since": "2026-01-01T00:00:00Z", "due": "2026-04-01T00:00:00Z" });
@@ -214,12 +216,18 @@ mod tests {
         assert!(taken <= MOST, "{taken} KiB");
     }
 
+    /// Highest resident memory of this process so far, in KiB.
+    fn peak() -> u64 {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+        usage.max_rss().try_into().unwrap()
+    }
+
     fn measure() {
         let objects = Arc::new(Objects::new(Arc::default()));
         (0..OBJECTS).for_each(|number| tell(&objects, Event::Apply(object(number))));
         let (metrics, registry) = Metrics::new(&Arc::default(), &[]);
         metrics.documents.follow(Arc::clone(&objects));
-        let before = process::resident().unwrap();
+        let (before, peak) = (process::resident().unwrap(), peak());
         let began = std::time::Instant::now();
         let sizes: Vec<usize> = (0..20).map(|_| page(&registry, Format::Text).unwrap().len()).collect();
         let each = began.elapsed() / 20;
@@ -229,6 +237,8 @@ mod tests {
         while taken() > MOST && std::time::Instant::now() < given_back {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
+        let at_once = self::peak().saturating_sub(peak);
+        assert!(at_once <= MOST_AT_ONCE, "{at_once} KiB at once");
         println!("{} series a namespace in {} bytes, {each:?} a page", 9, sizes[0]);
         println!("KiB for pages: {}", taken());
     }

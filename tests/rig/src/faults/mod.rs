@@ -283,7 +283,12 @@ fn holding(
 ) -> BoxBody<Bytes, hyper::Error> {
     let (mut sender, body) = Channel::new(1);
     tokio::spawn(async move {
-        while let Some(Ok(frame)) = told.frame().await {
+        while let Some(frame) = told.frame().await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                // It broke, and did not end well.
+                Err(error) => return sender.abort(error),
+            };
             let flows =
                 held.wait_for(|kind| kind.as_ref().is_none_or(|kind| !path.ends_with(kind))).await.is_ok();
             if !flows || sender.send(frame).await.is_err() {

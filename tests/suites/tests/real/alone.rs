@@ -42,7 +42,7 @@ fn the_program_a_kubeconfig_and_the_card_service_are_all_it_takes() {
     assert!(asked.load(Ordering::SeqCst) > 0, "the API server's name was not asked for");
 }
 
-/// What `make cli-static` takes for a static program.
+/// What `make static` takes for a static program.
 #[test]
 fn a_program_that_asks_for_libraries_is_not_static() {
     let check = |program: &Path| -> Said {

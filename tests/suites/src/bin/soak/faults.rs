@@ -32,6 +32,8 @@ const KINDS: [Kind; 15] = [
     ("sealed", 2, seal),
 ];
 
+/// The namespace that is made and deleted.
+const GOING: &str = "soak-apps-3";
 const CLOCKS: [&str; 6] = ["+0", "+1h", "-1h", "+40d", "-40d", "+30s"];
 const EVERY_FAULT: [Fault; 6] = [
     Fault::Status(409),
@@ -90,7 +92,20 @@ fn stall(scene: &mut Scene, whose: usize) {
     scene.ordeal.operators[whose].process.signal(Signal::CONT).unwrap();
 }
 
+/// An API server that has just begun does not tell of custom resources yet: a namespace that ends meanwhile is taken for empty by
+/// the controller manager, and its EncryptedSecrets stay behind, which nobody deletes. So none is ending when one is killed.
+fn let_namespaces_end(scene: &Scene) {
+    let cluster = &scene.ordeal.world.cluster;
+    cluster.stall_controller_manager(false).unwrap();
+    eventually(DEADLINE, "the deleted namespace to be gone", || {
+        let there = cluster.kubectl_stdout(&["get", "namespace", GOING, "--ignore-not-found", "-o", "name"]);
+        there.is_ok_and(|there| there.is_empty())
+    })
+    .unwrap();
+}
+
 fn kill_apiserver(scene: &mut Scene, _: usize) {
+    let_namespaces_end(scene);
     scene.ordeal.world.cluster.kill_apiserver();
     scene.pause(2_000);
     scene.ordeal.world.cluster.restart_apiserver().unwrap();
@@ -101,6 +116,7 @@ fn compact(scene: &mut Scene, whose: usize) {
     scene.around[whose].line.cut();
     scene.pause(1_000);
     if scene.ordeal.drawn.percent(50) {
+        let_namespaces_end(scene);
         scene.ordeal.world.cluster.kill_apiserver();
         scene.ordeal.world.cluster.compact().unwrap();
         scene.ordeal.world.cluster.restart_apiserver().unwrap();
@@ -177,7 +193,7 @@ fn third(scene: &mut Scene, _: usize) {
 
 /// One that is there for this alone, in the middle of work in it.
 fn delete_namespace(scene: &mut Scene, _: usize) {
-    let namespace = "soak-apps-3".to_owned();
+    let namespace = GOING.to_owned();
     let cluster = &scene.ordeal.world.cluster;
     // Which also makes and ends namespaces.
     cluster.stall_controller_manager(false).unwrap();

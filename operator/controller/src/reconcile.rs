@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use rand::Rng as _;
-use touchseal_plan::revision::is_doubtful;
+use touchseal_plan::revision::{Came, is_doubtful};
 use touchseal_plan::{Observed, Opened, decide};
 use tracing::Instrument as _;
 
@@ -102,8 +102,11 @@ fn backoff(base: Duration, attempt: u32) -> Duration {
 }
 
 async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option<Duration>, ReconcileError> {
-    // One that is not whole is asked for now.
-    let (told, listed) = (found.whole, found.listed);
+    let came = match (found.whole, found.listed) {
+        (false, _) => Came::Asked,
+        (true, true) => Came::ByList,
+        (true, false) => Came::ByWatch,
+    };
     // One that is gone by now is told of by its watch.
     let Some(object) = observe::whole(context, found).await? else { return Ok(None) };
     let gathered = observe::observe(context, object).await?;
@@ -126,10 +129,7 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
     let decision = decide(&observed, &now);
     let again = decision.again.clone();
     let outcome = decide::outcome(&observed, &decision);
-    if told
-        && is_doubtful(&observed, &decision, listed)
-        && !observe::is_latest(context, &gathered.object).await?
-    {
+    if is_doubtful(&observed, &decision, came) && !observe::is_latest(context, &gathered.object).await? {
         return Err(
             ApplyError::Changed { what: "an EncryptedSecret of which more is known".to_owned() }.into()
         );

@@ -30,10 +30,21 @@ impl Revision {
     }
 }
 
+/// Where an object comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A watch told of it.
+    ByWatch,
+    /// It was in a list.
+    ByList,
+    /// The API server was asked for it, before the ledger was read.
+    Asked,
+}
+
 /// Whether the API server is to be asked if the object is what it stores, before a decision is applied: where something was there
-/// before, and the object was `listed`, or may be older than what the ledger has seen, or something is done that the ledger would
+/// before, and the object was listed, or may be older than what the ledger has seen, or something is done that the ledger would
 /// not refuse who knows less than another, as it does where a number is given out.
-pub fn is_doubtful(observed: &Observed<'_>, decision: &Decision, listed: bool) -> bool {
+pub fn is_doubtful(observed: &Observed<'_>, decision: &Decision, came: Came) -> bool {
     let before = observed.ledger.as_ref();
     let writes = decision.secret.is_some() || decision.alias.is_some() || decision.ledger.is_some();
     let takes = !decision.remove.is_empty() || !decision.reown.is_empty();
@@ -42,8 +53,12 @@ pub fn is_doubtful(observed: &Observed<'_>, decision: &Decision, listed: bool) -
         entry.object.as_ref().is_none_or(|of| of.may_be_later_than(&observed.object.metadata))
     };
     let began = before.is_some() || matches!(observed.secret, SecretSeen::Ours(_));
-    let numbered = decision.ledger.as_ref().is_some_and(gives);
-    began && (takes || writes && (listed || !numbered || before.is_some_and(may_be_older)))
+    let doubt = match came {
+        Came::ByWatch => takes || !decision.ledger.as_ref().is_some_and(gives),
+        Came::ByList => true,
+        Came::Asked => false,
+    };
+    began && (writes || takes) && (doubt || before.is_some_and(may_be_older))
 }
 
 #[cfg(test)]

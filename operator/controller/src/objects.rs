@@ -51,7 +51,6 @@ struct State {
 }
 
 /// One of them.
-#[derive(Clone)]
 struct Packed {
     /// Hash of what makes a change worth a reconcile.
     matters: u64,
@@ -102,7 +101,11 @@ impl Objects {
             return;
         }
         let same = object.metadata.resource_version.as_deref() == Some(&*known.version);
-        let newest = if same { Some(object.clone()) } else { known.unpack(false) };
+        // Without what is not kept: documents can be long.
+        let (metadata, status) = (&object.metadata, &object.status);
+        let spec = EncryptedSecretSpec::default();
+        let lean = || EncryptedSecret { metadata: metadata.clone(), spec, status: status.clone() };
+        let newest = if same { Some(lean()) } else { known.unpack(false) };
         if let Some(Ok(packed)) = newest.map(|object| Packed::pack(object, true, known.listed)) {
             *known = Arc::new(packed);
         }

@@ -81,15 +81,16 @@ impl Line {
 }
 
 impl State {
-    /// The client has sent so much.
-    fn count(&self, bytes: usize) {
+    /// The client has sent so much: whether the line is cut once it has passed.
+    fn count(&self, bytes: usize) -> bool {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let take = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(bytes));
         let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
-        if before.is_ok_and(|before| before <= bytes) {
+        let crosses = before.is_ok_and(|before| before <= bytes);
+        if crosses {
             self.left.store(u64::MAX, Ordering::SeqCst);
-            self.whole.send_replace(false);
         }
+        crosses
     }
 }
 
@@ -105,18 +106,23 @@ async fn serve(listener: TcpListener, upstream: String, state: Arc<State>) {
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let ((from_client, to_client), (from_server, to_server)) =
                 (client.into_split(), server.into_split());
-            tokio::spawn(pass(from_server, to_client, whole.clone(), |_| ()));
-            pass(from_client, to_server, whole, |bytes| state.count(bytes)).await;
+            let cut = || {
+                state.whole.send_replace(false);
+            };
+            tokio::spawn(pass(from_server, to_client, whole.clone(), |_| false, || ()));
+            pass(from_client, to_server, whole, |bytes| state.count(bytes), cut).await;
         });
     }
 }
 
-/// Passes on what comes, the end of the connection too, while the line is whole.
+/// Passes on what comes, the end of the connection too, while the line is whole. Bytes are counted before they pass: whoever
+/// received them can rely on it.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut whole: watch::Receiver<bool>,
-    passed: impl Fn(usize),
+    is_last: impl Fn(usize) -> bool,
+    cut: impl Fn(),
 ) {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -128,10 +134,13 @@ async fn pass(
             let _ = to.shutdown().await;
             return;
         };
+        let is_last = is_last(bytes.len());
         if to.write_all(bytes).await.is_err() {
             return;
         }
-        passed(bytes.len());
+        if is_last {
+            cut();
+        }
     }
 }
 
@@ -167,7 +176,7 @@ mod tests {
         client.write_all(b"two").unwrap();
         there.write_all(b"six").unwrap();
         let late = TcpStream::connect(&address).unwrap();
-        let short = Some(Duration::from_millis(300));
+        let (short, patient) = (Some(Duration::from_millis(300)), Some(Duration::from_secs(60)));
         there.set_read_timeout(short).unwrap();
         client.set_read_timeout(short).unwrap();
         assert!(
@@ -179,8 +188,8 @@ mod tests {
 
         line.mend();
         server.set_nonblocking(false).unwrap();
-        there.set_read_timeout(None).unwrap();
-        client.set_read_timeout(None).unwrap();
+        there.set_read_timeout(patient).unwrap();
+        client.set_read_timeout(patient).unwrap();
         there.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"two");
         client.read_exact(&mut got).unwrap();
@@ -194,7 +203,7 @@ mod tests {
         there.set_read_timeout(short).unwrap();
         assert!(there.read(&mut got).is_err() && line.is_cut());
         line.mend();
-        there.set_read_timeout(None).unwrap();
+        there.set_read_timeout(patient).unwrap();
         there.read_exact(&mut got).unwrap();
         drop((client, late));
         assert_eq!(there.read(&mut got).unwrap(), 0, "the end comes through, too");

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use kube::api::{ObjectMeta, PostParams};
 use kube::core::Request;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use touchseal_crds::names::FIELD_MANAGER;
 use touchseal_crds::{EncryptedSecret, EncryptedSecretStatus, Reason};
@@ -17,7 +16,7 @@ use touchseal_plan::{Content, Decision, LedgerEntry, Notice, Trouble, generation
 
 use crate::context::Context;
 use crate::ledger::{LedgerError, Turn};
-use crate::{observe, reconcile, words};
+use crate::{client, observe, reconcile, words};
 
 /// Why a decision could not be carried out. What was written stays; the next reconcile goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -138,21 +137,9 @@ async fn write_status(
     let request = Request::new(EncryptedSecret::url_path(&(), Some(&key.0)))
         .replace_subresource("status", &key.1, &params, body)
         .map_err(|e| failed(&what, kube::Error::BuildRequest(e)))?;
-    let stored: Stored = context.client.request(request).await.map_err(|e| failed(&what, e))?;
-    context.echoes.wrote(&key, &stored.metadata.resource_version, status);
+    let version = client::stored_version(&context.client, request).await.map_err(|e| failed(&what, e))?;
+    context.echoes.wrote(&key, &version, status);
     Ok(())
-}
-
-/// Of the object as it was stored nothing else is asked.
-#[derive(Deserialize)]
-struct Stored {
-    metadata: Version,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    resource_version: String,
 }
 
 /// What replaces a status. Of a custom resource's `status` the API server takes nothing else (its `spec` and metadata stay), so

@@ -4,10 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
+use http::header::ACCEPT;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
 use tower::{BoxError, Service};
 
 use crate::args::Args;
@@ -20,6 +23,10 @@ use crate::telemetry::{Asked, Calls};
 const ANSWER: Duration = Duration::from_secs(45);
 /// Longest silence within an answer. The API server sends each watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(120);
+
+/// Asks for an answer without spec, data and status.
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// A client from a kubeconfig, else from what the pod is given. Its requests are counted.
 ///
@@ -44,6 +51,25 @@ pub async fn connect(args: &Args, calls: Calls) -> Result<Client, String> {
             Answered { inner, within: ANSWER, clock: &API_SERVER, calls }
         }))
         .build())
+}
+
+/// Writes what is known anyway, and gives the resourceVersion it was stored as: nobody has to tell the rest back.
+///
+/// # Errors
+/// The API server refused it or did not answer.
+pub async fn stored_version(client: &Client, mut write: http::Request<Vec<u8>>) -> kube::Result<String> {
+    #[derive(Deserialize)]
+    struct Stored {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        resource_version: String,
+    }
+    write.headers_mut().insert(ACCEPT, METADATA_ONLY);
+    let stored: Stored = client.request(write).await?;
+    Ok(stored.metadata.resource_version)
 }
 
 /// Gives up on a request whose answer does not begin in time, counts it, and tells the clock what time it was there.

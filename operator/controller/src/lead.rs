@@ -29,7 +29,7 @@ use crate::names::Names;
 use crate::objects::{Found, Objects};
 use crate::places::{self, Kind, Places, Told};
 use crate::pods::Pods;
-use crate::queue::{Lane, Queue};
+use crate::queue::{Lane, Queue, Room};
 use crate::rollout::Rollouts;
 use crate::scope::Scope;
 use crate::secrets::{self, Key, Secrets};
@@ -197,7 +197,7 @@ async fn control(
         let waits = !may_decide.is_terminated() || running.len() > usize::from(concurrency) / 2;
         let most = if waits { 0 } else { usize::from(concurrency) };
         while running.len() < most
-            && let Some(key) = queue.next()
+            && let Some(key) = queue.next(Room { now: most - running.len(), most })
         {
             match objects.get(&key) {
                 Some(found) => running.start(key, found, &context),

@@ -1,7 +1,7 @@
 //! Which EncryptedSecrets are to be reconciled: each waits once, however often it was asked for, and is worked on by one task
 //! at a time. What changed goes before what was merely listed, so that nobody who edits one waits for thousands that are
 //! right as they are: that in the order in which it came, and what was listed in the order in which the ledger stores it, round
-//! and round, so that what is written together is worked on together.
+//! and round, so that what is written together is worked on together, and begins together if it can.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
@@ -89,13 +89,14 @@ impl Queue {
         self.due.insert(key, (at, lane));
     }
 
-    /// The next one to work on; it counts as running until [`Queue::done`].
-    pub fn next(&mut self) -> Option<Key> {
+    /// The next one to work on, where there is room for so many more; it counts as running until [`Queue::done`]. What was listed and
+    /// is written together begins together: where there is no room for it now, it waits until there is.
+    pub fn next(&mut self, room: Room) -> Option<Key> {
         loop {
             self.turn = (self.turn + 1) % TURNS;
             let order =
                 if self.turn == 0 { [Lane::Listed, Lane::Changed] } else { [Lane::Changed, Lane::Listed] };
-            let (lane, key) = order.into_iter().find_map(|lane| Some((lane, self.take(lane)?)))?;
+            let (lane, key) = order.into_iter().find_map(|lane| Some((lane, self.take(lane, room)?)))?;
             if self.states.get(&key) == Some(&State::Waiting(lane)) {
                 if let Some((at, of)) = self.due.remove(&key) {
                     self.later.remove(&(at, key.clone(), of));
@@ -140,18 +141,40 @@ impl Queue {
         self.listed.len() > many
     }
 
-    fn take(&mut self, lane: Lane) -> Option<Key> {
+    fn take(&mut self, lane: Lane, room: Room) -> Option<Key> {
         if lane == Lane::Changed {
             return self.changed.pop_front();
         }
-        let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let next =
-            self.listed.range((after, Bound::Unbounded)).next().or_else(|| self.listed.first())?.clone();
+        let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.listed.range((after, Bound::Unbounded)).next().or_else(|| self.listed.first())?;
+        let begins = self.last.as_ref().is_none_or(|last| !are_together(last, next));
+        if begins {
+            let together = self.listed.range(next..).take_while(|other| are_together(next, other));
+            let count = together.take(room.most + 1).count();
+            // What is more than may begin at all is written in several goes anyway.
+            if count > room.now && count <= room.most {
+                return None;
+            }
+        }
+        let next = next.clone();
         self.listed.remove(&next);
         self.last = Some(next.clone());
         let (namespace, _, name) = next;
         Some((namespace, name))
     }
+}
+
+/// How many may begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Now.
+    pub now: usize,
+    /// Where none is worked on.
+    pub most: usize,
+}
+
+fn are_together(one: &Stored, other: &Stored) -> bool {
+    (&one.0, one.1) == (&other.0, other.1)
 }
 
 fn stored((namespace, name): Key) -> Stored {
@@ -167,8 +190,10 @@ mod tests {
         ("apps".to_owned(), name.to_owned())
     }
 
+    const WIDE: Room = Room { now: usize::MAX - 1, most: usize::MAX - 1 };
+
     fn all(queue: &mut Queue) -> Vec<String> {
-        std::iter::from_fn(|| queue.next()).map(|(_, name)| name).collect()
+        std::iter::from_fn(|| queue.next(WIDE)).map(|(_, name)| name).collect()
     }
 
     #[test]
@@ -209,7 +234,7 @@ mod tests {
             queue.add(key(&format!("app-{number:02}")), Lane::Listed);
         }
         assert!(queue.is_catching_up(39) && !queue.is_catching_up(40));
-        let first: Vec<String> = (0..20).filter_map(|_| queue.next()).map(|(_, name)| name).collect();
+        let first: Vec<String> = (0..20).filter_map(|_| queue.next(WIDE)).map(|(_, name)| name).collect();
         assert!(first.is_sorted_by_key(|name| ledger::number(name)), "{first:?}");
         // Who comes again waits until everybody had a turn.
         queue.done(&key(&first[0]), None, Instant::now());
@@ -220,18 +245,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stored_together_begins_together_if_it_can() {
+        let mut queue = Queue::default();
+        let names: Vec<String> = (0..60).map(|number| format!("app-{number:02}")).collect();
+        names.iter().for_each(|name| queue.add(key(name), Lane::Listed));
+        let of = |number: u8| names.iter().filter(|name| ledger::number(name) == number).count();
+        let (first, second) = (of(0), of(1));
+        let begin = |queue: &mut Queue, now: usize, most: usize| {
+            let next = |room: usize| queue.next(Room { now: now - room, most });
+            (0..now).map_while(next).count()
+        };
+        assert_eq!(begin(&mut queue, first + second - 1, 60), first, "the second has no room");
+        assert_eq!(begin(&mut queue, second - 1, 60), 0);
+        // What changed waits for no room but its own.
+        queue.add(key("new"), Lane::Changed);
+        assert_eq!(begin(&mut queue, 1, 60), 1);
+        assert_eq!(begin(&mut queue, 2, second - 1), 2, "there will never be room for all of it");
+        assert_eq!(begin(&mut queue, second - 2, 60), second - 2, "the rest of what has begun");
+        assert_eq!(begin(&mut queue, 60, 60), 60 - first - second);
+    }
+
+    #[test]
     fn one_that_is_worked_on_waits_until_that_is_done() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add(key("a"), Lane::Listed);
-        assert_eq!(queue.next(), Some(key("a")));
+        assert_eq!(queue.next(WIDE), Some(key("a")));
         queue.add(key("a"), Lane::Listed);
         queue.add(key("a"), Lane::Changed);
-        assert_eq!(queue.next(), None, "two would work on it");
+        assert_eq!(queue.next(WIDE), None, "two would work on it");
         // It was asked for: no time is waited for.
         queue.done(&key("a"), Some(Duration::from_secs(60)), now);
-        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        assert_eq!((queue.next(WIDE), queue.next_due()), (Some(key("a")), None));
         queue.done(&key("a"), None, now);
-        assert_eq!(queue.next(), None);
+        assert_eq!(queue.next(WIDE), None);
         assert!(queue.states.is_empty() && queue.due.is_empty());
     }
 
@@ -242,17 +288,17 @@ mod tests {
         queue.add_after(key("a"), Lane::Changed, Duration::from_secs(8), now);
         queue.add_after(key("a"), Lane::Changed, Duration::from_secs(4), now);
         queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
-        assert_eq!((queue.next(), queue.next_due()), (None, Some(after(4))));
+        assert_eq!((queue.next(WIDE), queue.next_due()), (None, Some(after(4))));
         queue.wake(after(4));
-        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        assert_eq!((queue.next(WIDE), queue.next_due()), (Some(key("a")), None));
         // Asked for while it is worked on, it is not to be missed.
         queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
         queue.done(&key("a"), None, now);
-        assert_eq!(queue.next(), Some(key("a")));
+        assert_eq!(queue.next(WIDE), Some(key("a")));
         queue.done(&key("a"), None, now);
         queue.add_after(key("a"), Lane::Changed, Duration::from_secs(6), now);
         queue.add_after(key("a"), Lane::Changed, Duration::ZERO, now);
-        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        assert_eq!((queue.next(WIDE), queue.next_due()), (Some(key("a")), None));
     }
 
     #[test]
@@ -261,17 +307,17 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         for name in ["a", "b"] {
             queue.add(key(name), Lane::Changed);
-            assert_eq!(queue.next(), Some(key(name)));
+            assert_eq!(queue.next(WIDE), Some(key(name)));
         }
         queue.done(&key("a"), Some(Duration::from_secs(5)), now);
         queue.done(&key("b"), Some(Duration::from_secs(3)), now);
         assert_eq!(queue.next_due(), Some(after(3)));
         queue.add(key("b"), Lane::Listed);
-        assert_eq!(queue.next(), Some(key("b")));
+        assert_eq!(queue.next(WIDE), Some(key("b")));
         assert_eq!(queue.next_due(), Some(after(5)), "the earlier time of b is void");
         queue.wake(after(4));
-        assert_eq!(queue.next(), None);
+        assert_eq!(queue.next(WIDE), None);
         queue.wake(after(5));
-        assert_eq!((queue.next(), queue.next_due()), (Some(key("a")), None));
+        assert_eq!((queue.next(WIDE), queue.next_due()), (Some(key("a")), None));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use kube::core::Request as Write;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -18,7 +19,7 @@ use touchseal_plan::entry::SHRUNK;
 
 use super::turns::Turns;
 use super::{Commit, LedgerError, Request};
-use crate::words;
+use crate::{client, words};
 
 /// Most bytes of one ConfigMap's entries; Kubernetes takes 1 MiB of data.
 const ROOM: usize = 1_000_000;
@@ -186,13 +187,21 @@ impl Shard {
             ..ConfigMap::default()
         };
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let written = match version {
-            Some(_) => self.api.replace(&self.name, &params, &map).await,
-            None => self.api.create(&params, &map).await,
+        let (body, request) = (serde_json::to_vec(&map), Write::new(self.api.resource_url()));
+        let write = body.map_err(kube::Error::SerdeError).and_then(|body| {
+            let write = match version {
+                Some(_) => request.replace(&self.name, &params, body),
+                None => request.create(&params, body),
+            };
+            write.map_err(kube::Error::BuildRequest)
+        });
+        let written = match write {
+            Ok(write) => client::stored_version(&self.api.clone().into_client(), write).await,
+            Err(error) => Err(error),
         };
         match written {
             Ok(stored) => {
-                *version = stored.metadata.resource_version;
+                *version = Some(stored);
                 Ok(())
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(LedgerError::Stale),

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::bare::Ask;
 use super::follow::Follow;
 use super::stage::{Requests, Stage, difference};
-use super::{block_on, process};
+use super::{Fault, block_on, process};
 use crate::Outcome;
+use crate::contest::median;
 use crate::report::{Budget, Report};
 
 const OBJECTS: usize = 5_000;
@@ -18,6 +19,8 @@ const STORM: usize = 500;
 const IDLE: Duration = Duration::from_secs(30);
 const FOREIGN: (usize, usize) = (20_000, 1024);
 const PODS: usize = 20_000;
+/// Of which the median is told, as another guest of the machine may slow one of them down; odd.
+const RESTARTS: usize = 3;
 /// Writes for one new object: ours of it, then the ledger, the Secret, the status and the Event.
 const NEW_OBJECT: f64 = 5.0;
 const AT_ONCE: usize = 32;
@@ -148,7 +151,37 @@ async fn pods(report: &mut Report, stage: &Stage) -> Outcome {
 
 /// Everything is in place and the operator is another process.
 async fn restart(report: &mut Report, stage: &mut Stage) -> Outcome {
-    eprintln!("bench: a restart ...");
+    let mut rounds = Vec::new();
+    for round in 0..RESTARTS {
+        eprintln!("bench: restart {} ...", round + 1);
+        rounds.push(one_restart(stage, OBJECTS + round).await?);
+    }
+    let of = |figure: fn(&Restart) -> f64| median(rounds.iter().map(figure));
+    let most = |figure: fn(&Restart) -> f64| rounds.iter().map(figure).fold(0.0, f64::max);
+    report.value("restart.list", of(|restart| restart.list), "s");
+    report.value("restart.caught-up", of(|restart| restart.took), "s");
+    report.ratio("restart.vs-list", of(|restart| restart.took / restart.list), Budget::AtMost(3.0));
+    report.value("restart.cpu-per-1000", of(|restart| restart.cpu) * 1000.0 / OBJECTS as f64, "s");
+    report.value("restart.peak", most(|restart| restart.peak), "MiB");
+    report.ratio("restart.new-object-of-1s", most(|restart| restart.served), Budget::AtMost(1.0));
+    report.value("restart.writes", most(|restart| restart.writes), "");
+    let beyond = most(|restart| restart.writes) / NEW_OBJECT;
+    report.ratio("restart.writes-beyond-the-new-object", beyond, Budget::AtMost(1.0));
+    Ok(())
+}
+
+/// Seconds, MiB, and writes of any kind.
+struct Restart {
+    list: f64,
+    took: f64,
+    cpu: f64,
+    peak: f64,
+    served: f64,
+    writes: f64,
+}
+
+/// A restart during which one object more is made: there are `count` before.
+async fn one_restart(stage: &mut Stage, count: usize) -> Result<Restart, Fault> {
     stage.stop().await?;
     stage.start_waiting().await?;
     let list = "/apis/touchseal.dev/v1alpha1/encryptedsecrets";
@@ -163,23 +196,16 @@ async fn restart(report: &mut Report, stage: &mut Stage) -> Outcome {
     let cpu = process::cpu_seconds(pid)?;
     let began = stage.lead().await?;
     // One that is new is not kept waiting by those that are not.
-    let (namespace, name) = stage.fleet.key(OBJECTS);
+    let (namespace, name) = stage.fleet.key(count);
     let mut follow = Follow::start(stage).await?;
     let made = Instant::now();
-    stage.fill(OBJECTS, OBJECTS + 1).await?;
+    stage.fill(count, count + 1).await?;
     let served = follow.until(namespace, &name).await?.duration_since(made);
-    let took = stage.wait_for_reconciles(OBJECTS as u64 + 1, began + list * 2).await?.duration_since(began);
-    let used = process::cpu_seconds(pid)? - cpu;
-    let writes = writes(&before, &stage.requests().await?);
-    report.value("restart.list", list.as_secs_f64(), "s");
-    report.value("restart.caught-up", took.as_secs_f64(), "s");
-    report.ratio("restart.vs-list", took.as_secs_f64() / list.as_secs_f64(), Budget::AtMost(3.0));
-    report.value("restart.cpu-per-1000", used * 1000.0 / OBJECTS as f64, "s");
-    report.value("restart.peak", process::memory_mib(pid, "VmHWM")?, "MiB");
-    report.ratio("restart.new-object-of-1s", served.as_secs_f64(), Budget::AtMost(1.0));
-    report.value("restart.writes", writes as f64, "");
-    report.ratio("restart.writes-beyond-the-new-object", writes as f64 / NEW_OBJECT, Budget::AtMost(1.0));
-    Ok(())
+    let took = stage.wait_for_reconciles(count as u64 + 1, began + list * 2).await?.duration_since(began);
+    let cpu = process::cpu_seconds(pid)? - cpu;
+    let writes = writes(&before, &stage.requests().await?) as f64;
+    let (list, took, served) = (list.as_secs_f64(), took.as_secs_f64(), served.as_secs_f64());
+    Ok(Restart { list, took, cpu, peak: process::memory_mib(pid, "VmHWM")?, served, writes })
 }
 
 /// A Secret of the bench's own that the same watch shows.

@@ -24,9 +24,9 @@ const ANSWER: Duration = Duration::from_secs(45);
 /// Longest silence within an answer. The API server sends each watch a bookmark about once a minute.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Asks for an answer without spec, data and status.
+/// Asks for an answer without spec, data and status; one that is whole will do.
 const METADATA_ONLY: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
 
 /// A client from a kubeconfig, else from what the pod is given. Its requests are counted.
 ///

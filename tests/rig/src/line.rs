@@ -63,7 +63,8 @@ impl Line {
         self.state.whole.send_replace(false);
     }
 
-    /// Cuts it once the client has sent so many more bytes: in the middle of what it does, however fast it is.
+    /// Cuts it once the client has sent so many more bytes: in the middle of what it does, however fast it is. What it sends by
+    /// other connections meanwhile may still pass.
     pub fn cut_after(&self, bytes: u64) {
         self.state.left.store(bytes, Ordering::SeqCst);
     }
@@ -135,11 +136,12 @@ async fn pass(
             return;
         };
         let is_last = is_last(bytes.len());
-        if to.write_all(bytes).await.is_err() {
-            return;
-        }
+        let passed = to.write_all(bytes).await;
         if is_last {
             cut();
+        }
+        if passed.is_err() {
+            return;
         }
     }
 }
@@ -151,6 +153,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::poll::eventually;
     use crate::scratch::Scratch;
 
     #[test]
@@ -201,7 +204,11 @@ mod tests {
         assert_eq!(&got, b"end", "what crosses the limit still passes");
         client.write_all(b"...").unwrap();
         there.set_read_timeout(short).unwrap();
-        assert!(there.read(&mut got).is_err() && line.is_cut());
+        assert!(there.read(&mut got).is_err());
+        eventually(Duration::from_secs(60), "the line to be cut", || {
+            line.is_cut().then_some(()).ok_or("it is whole")
+        })
+        .unwrap();
         line.mend();
         there.set_read_timeout(patient).unwrap();
         there.read_exact(&mut got).unwrap();

@@ -19,7 +19,8 @@ const STORM: usize = 500;
 const IDLE: Duration = Duration::from_secs(30);
 const FOREIGN: (usize, usize) = (20_000, 1024);
 const PODS: usize = 20_000;
-/// Of which the median is told, as another guest of the machine may slow one of them down; odd.
+/// Of which medians are told, as another guest of the machine may slow one of them down, and of writes, memory and the new object's
+/// wait the worst; odd.
 const RESTARTS: usize = 3;
 /// Writes for one new object: ours of it, then the ledger, the Secret, the status and the Event.
 const NEW_OBJECT: f64 = 5.0;

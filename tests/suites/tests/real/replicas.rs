@@ -93,15 +93,16 @@ fn a_rolling_update_needs_no_holder() {
     );
 }
 
-/// Within the lease, counted from the kill to the answer to the other's write of the Secret, by the clock of this machine.
+/// Within the lease as it is shipped, counted from the kill to the answer to the other's write of the Secret, by the clock of this
+/// machine. A fifth of it is left for the other to begin in, also where the machine is busy with other tests.
 #[test]
 fn when_the_leader_is_killed_another_writes_within_the_lease() {
-    const LEASE: Duration = Duration::from_secs(6);
-    const FLAGS: [&str; 2] = ["--lease-duration=6s", "--renew-deadline=4s"];
+    const LEASE: Duration = Duration::from_secs(15);
+    const FLAGS: [&str; 3] = ["--lease-duration=15s", "--renew-deadline=10s", "--retry-period=2s"];
     let mut apps = Apps::with("replicas-kill", &FLAGS);
     apps.apply_yaml("app", "password: round-0\n");
     assert_eq!(served(&apps, "app", "round-0"), 1);
-    for round in 1..=4 {
+    for round in 1..=3 {
         let second = apps.world.operator_with(&FLAGS);
         apps.wait_for_replicas(KEYRING, 2);
         assert!(apps.operator.leads() && !second.leads());

@@ -68,7 +68,8 @@ impl Idle {
         }
     }
 
-    /// Says why nothing waits; a failure when every keyring meant is refused, or when one is sealed all the same.
+    /// Says why nothing waits; a failure when every keyring meant is refused, or when one is sealed all the same, or nobody runs who
+    /// could open it.
     pub fn explain(&self, namespace: &str) -> Result<(), Failure> {
         let (lines, ended) = self.words(namespace);
         lines.iter().for_each(|line| terminal::say(line));
@@ -101,13 +102,16 @@ impl Idle {
                         pods.join(", ")
                     )
                 });
-            } else if self.nobody() && !is_open(object) {
-                let nobody = || {
-                    format!(
-                        "keyring {name} is sealed, and no pod of the operator runs in namespace {namespace}"
-                    )
-                };
-                sealed.get_or_insert_with(nobody);
+            } else if self.nobody() {
+                sealed.get_or_insert_with(|| {
+                    let nobody = format!("no pod of the operator runs in namespace {namespace}");
+                    if is_open(object) {
+                        // Nobody is left to take it back.
+                        format!("{nobody}; keyring {name} is unsealed only by the status that pods left")
+                    } else {
+                        format!("keyring {name} is sealed, and {nobody}")
+                    }
+                });
             }
         }
         if let Some(what) = sealed {
@@ -256,6 +260,13 @@ mod tests {
         let failure = nobody.words("ts").1.unwrap_err();
         assert!(
             failure.what().contains("main is sealed, and no pod of the operator runs in namespace ts"),
+            "{failure}"
+        );
+        let failure = idle(&replicas("Unsealed"), pods(&[]), false).words("ts").1.unwrap_err();
+        assert!(
+            failure.what().contains(
+                "no pod of the operator runs in namespace ts; keyring main is unsealed only by the status"
+            ),
             "{failure}"
         );
         assert!(idle(&replicas("Sealed"), pods(&[]), true).is_about_to_change("ts"));

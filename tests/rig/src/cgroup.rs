@@ -1,9 +1,14 @@
 //! A limit of memory for a program that a test runs beside itself, as a container has one: a memory cgroup, of version 1 or 2.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, io};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, thread};
+
+/// How long what was killed may take to be gone, and between two looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A cgroup; removed when dropped, once nothing runs in it.
 pub struct MemoryGroup {
@@ -47,13 +52,27 @@ impl MemoryGroup {
         Ok(group)
     }
 
-    /// Sets how many bytes there are for all that run in it.
+    /// Sets how many bytes there are for all that run in it. Where version 1 says that more is in use, it waits: what was killed
+    /// takes a moment to give its memory back.
     ///
     /// # Errors
-    /// When the kernel refuses, for instance as more is in use.
+    /// When the kernel refuses, for instance as more stays in use.
     pub fn limit(&self, bytes: u64) -> io::Result<()> {
         match self.version {
-            Version::One => fs::write(self.folder.join("memory.limit_in_bytes"), bytes.to_string()),
+            Version::One => {
+                let set = || fs::write(self.folder.join("memory.limit_in_bytes"), bytes.to_string());
+                let deadline = Instant::now() + PATIENCE;
+                loop {
+                    match set() {
+                        Err(error)
+                            if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline =>
+                        {
+                            thread::sleep(MOMENT);
+                        }
+                        done => return done,
+                    }
+                }
+            }
             Version::Two => {
                 fs::write(self.folder.join("memory.swap.max"), "0")?;
                 fs::write(self.folder.join("memory.max"), bytes.to_string())
@@ -79,11 +98,9 @@ impl MemoryGroup {
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
         // What was killed in it may take a moment to be gone.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.folder).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
+            thread::sleep(MOMENT);
         }
     }
 }

@@ -102,7 +102,7 @@ impl Idle {
                         pods.join(", ")
                     )
                 });
-            } else if self.nobody() {
+            } else if self.nobody() && !(self.starting && is_open(object)) {
                 sealed.get_or_insert_with(|| {
                     let nobody = format!("no pod of the operator runs in namespace {namespace}");
                     if is_open(object) {
@@ -262,6 +262,7 @@ mod tests {
             failure.what().contains("main is sealed, and no pod of the operator runs in namespace ts"),
             "{failure}"
         );
+        assert!(idle(&replicas("Unsealed"), pods(&[]), true).words("ts").1.is_ok());
         let failure = idle(&replicas("Unsealed"), pods(&[]), false).words("ts").1.unwrap_err();
         assert!(
             failure.what().contains(

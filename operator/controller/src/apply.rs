@@ -135,8 +135,7 @@ async fn write_status(
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     context.echoes.right(&key, Some(&status));
     let request = Request::new(EncryptedSecret::url_path(&(), Some(&key.0)))
-        .replace_subresource("status", &key.1, &params, body)
-        .map_err(|e| failed(&what, kube::Error::BuildRequest(e)))?;
+        .replace_subresource("status", &key.1, &params, body);
     let version = client::stored_version(&context.client, request).await.map_err(|e| failed(&what, e))?;
     context.echoes.wrote(&key, &version, status);
     Ok(())

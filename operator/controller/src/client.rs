@@ -53,11 +53,14 @@ pub async fn connect(args: &Args, calls: Calls) -> Result<Client, String> {
         .build())
 }
 
+/// What [`kube::core::Request`] makes of a write.
+type Write = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
 /// Writes what is known anyway, and gives the resourceVersion it was stored as: nobody has to tell the rest back.
 ///
 /// # Errors
 /// The API server refused it or did not answer.
-pub async fn stored_version(client: &Client, mut write: http::Request<Vec<u8>>) -> kube::Result<String> {
+pub async fn stored_version(client: &Client, write: Write) -> kube::Result<String> {
     #[derive(Deserialize)]
     struct Stored {
         metadata: Metadata,
@@ -67,6 +70,7 @@ pub async fn stored_version(client: &Client, mut write: http::Request<Vec<u8>>) 
     struct Metadata {
         resource_version: String,
     }
+    let mut write = write.map_err(kube::Error::BuildRequest)?;
     write.headers_mut().insert(ACCEPT, METADATA_ONLY);
     let stored: Stored = client.request(write).await?;
     Ok(stored.metadata.resource_version)

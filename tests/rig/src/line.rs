@@ -107,11 +107,8 @@ async fn serve(listener: TcpListener, upstream: String, state: Arc<State>) {
             let Ok(server) = TcpStream::connect(upstream).await else { return };
             let ((from_client, to_client), (from_server, to_server)) =
                 (client.into_split(), server.into_split());
-            let cut = || {
-                state.whole.send_replace(false);
-            };
-            tokio::spawn(pass(from_server, to_client, whole.clone(), |_| false, || ()));
-            pass(from_client, to_server, whole, |bytes| state.count(bytes), cut).await;
+            tokio::spawn(pass(from_server, to_client, whole.clone(), None));
+            pass(from_client, to_server, whole, Some(&state)).await;
         });
     }
 }
@@ -122,8 +119,7 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut whole: watch::Receiver<bool>,
-    is_last: impl Fn(usize) -> bool,
-    cut: impl Fn(),
+    counted: Option<&State>,
 ) {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -135,10 +131,10 @@ async fn pass(
             let _ = to.shutdown().await;
             return;
         };
-        let is_last = is_last(bytes.len());
+        let crosses = counted.filter(|state| state.count(bytes.len()));
         let passed = to.write_all(bytes).await;
-        if is_last {
-            cut();
+        if let Some(state) = crosses {
+            state.whole.send_replace(false);
         }
         if passed.is_err() {
             return;

@@ -34,7 +34,7 @@ pub use cli::Laptop;
 pub use documents::Sops;
 pub use gnupg::Gnupg;
 pub use holder::SoftHolder;
-pub use operator::{Launch, Operator};
+pub use operator::{Launch, Operator, SHIPPED_LEASE};
 pub use ordeal::Ordeal;
 pub use page::{Page, Reading};
 pub use search::Needle;

@@ -187,18 +187,16 @@ impl Shard {
             ..ConfigMap::default()
         };
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let (body, request) = (serde_json::to_vec(&map), Write::new(self.api.resource_url()));
-        let write = body.map_err(kube::Error::SerdeError).and_then(|body| {
-            let write = match version {
-                Some(_) => request.replace(&self.name, &params, body),
-                None => request.create(&params, body),
-            };
-            write.map_err(kube::Error::BuildRequest)
-        });
-        let written = match write {
-            Ok(write) => client::stored_version(&self.api.clone().into_client(), write).await,
-            Err(error) => Err(error),
+        let body = match serde_json::to_vec(&map) {
+            Ok(body) => body,
+            Err(error) => return Err(self.api_error(&kube::Error::SerdeError(error))),
         };
+        let request = Write::new(self.api.resource_url());
+        let write = match version {
+            Some(_) => request.replace(&self.name, &params, body),
+            None => request.create(&params, body),
+        };
+        let written = client::stored_version(&self.api.clone().into_client(), write).await;
         match written {
             Ok(stored) => {
                 *version = Some(stored);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use touchseal_keyring::OpenKeyring;
-use touchseal_suites::{Operator, SoftHolder, World};
+use touchseal_suites::{Operator, SHIPPED_LEASE, SoftHolder, World};
 
 use super::Fault;
 use super::bare::{Ask, Bare};
@@ -21,9 +21,6 @@ const CLOSE: Duration = Duration::from_millis(30);
 /// Of the series of `touchseal_encrypted_secrets`.
 const READY: &str = "state=\"Materialised\"";
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The suites' shorter lease would be lost on a machine that is busy with a bench.
-const AS_SHIPPED: [&str; 4] =
-    ["--log-level=info", "--lease-duration=15s", "--renew-deadline=10s", "--retry-period=2s"];
 
 /// Requests by verb and resource.
 pub type Requests = BTreeMap<(String, String), u64>;
@@ -101,7 +98,9 @@ impl Stage {
         });
         let body = lease.to_string().into_bytes();
         self.bare.send(Ask { verb: "POST", path: self.lease(), body }).await?;
-        self.operator = Some(self.world.operator_with(&AS_SHIPPED));
+        // The suites' shorter lease would be lost on a machine that is busy with a bench.
+        let flags = [&SHIPPED_LEASE[..], &["--log-level=info"]].concat();
+        self.operator = Some(self.world.operator_with(&flags));
         self.world.unseal(KEYRING, &self.keyring, 1);
         Ok(())
     }

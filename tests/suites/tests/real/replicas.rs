@@ -12,7 +12,7 @@ use touchseal_rig::process::Signal;
 use touchseal_suites::apps::KEYRING;
 use touchseal_suites::search::find;
 use touchseal_suites::world::value;
-use touchseal_suites::{Apps, DEADLINE, Laptop, Needle, Operator, SoftHolder, World};
+use touchseal_suites::{Apps, DEADLINE, Laptop, Needle, Operator, SHIPPED_LEASE, SoftHolder, World};
 
 /// Waits until the Secret holds this content, and says which generation it is.
 pub fn served(apps: &Apps, name: &str, password: &str) -> i64 {
@@ -98,12 +98,11 @@ fn a_rolling_update_needs_no_holder() {
 #[test]
 fn when_the_leader_is_killed_another_writes_within_the_lease() {
     const LEASE: Duration = Duration::from_secs(15);
-    const FLAGS: [&str; 3] = ["--lease-duration=15s", "--renew-deadline=10s", "--retry-period=2s"];
-    let mut apps = Apps::with("replicas-kill", &FLAGS);
+    let mut apps = Apps::with("replicas-kill", &SHIPPED_LEASE);
     apps.apply_yaml("app", "password: round-0\n");
     assert_eq!(served(&apps, "app", "round-0"), 1);
     for round in 1..=3 {
-        let second = apps.world.operator_with(&FLAGS);
+        let second = apps.world.operator_with(&SHIPPED_LEASE);
         apps.wait_for_replicas(KEYRING, 2);
         assert!(apps.operator.leads() && !second.leads());
         let password = format!("round-{round}");

@@ -57,9 +57,10 @@ struct Same {
     note: String,
 }
 
-#[derive(Clone)]
+/// An Event that was written. Thousands are remembered: its name is made again from the moment.
+#[derive(Clone, Copy)]
 struct Recent {
-    event: String,
+    written: Timestamp,
     count: i32,
     at: Instant,
 }
@@ -138,7 +139,7 @@ impl Writer {
         let namespace = told.about.namespace.as_deref().unwrap_or(CLUSTER_WIDE);
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         if let Some(recent) = self.again(&told.same) {
-            match count(&api, &recent).await {
+            match count(&api, &name(&told.about, recent.written), recent.count).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 other => return other,
             }
@@ -154,16 +155,14 @@ impl Writer {
             .filter(|known| known.at.elapsed() < REMEMBERED)?;
         known.count = known.count.saturating_add(1);
         known.at = Instant::now();
-        Some(known.clone())
+        Some(*known)
     }
 
     async fn create(&mut self, api: &Api<Event>, told: Told) -> Result<(), kube::Error> {
         let Told { about, warning, action, same } = told;
         let (now, key) = (Timestamp::now(), self.hashes.hash_one(&same));
-        let object: String = about.name.iter().flat_map(|name| name.chars()).take(200).collect();
-        let name = format!("{object}.{:x}", now.as_nanosecond());
         let event = Event {
-            metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: Some(name(&about, now)), ..ObjectMeta::default() },
             action: Some(action.to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(same.note),
@@ -178,15 +177,20 @@ impl Writer {
         if self.recent.len() >= self.recent.capacity() {
             self.recent.retain(|_, known| known.at.elapsed() < REMEMBERED);
         }
-        self.recent.insert(key, Recent { event: name, count: 1, at: Instant::now() });
+        self.recent.insert(key, Recent { written: now, count: 1, at: Instant::now() });
         Ok(())
     }
 }
 
-async fn count(api: &Api<Event>, recent: &Recent) -> Result<(), kube::Error> {
-    let series =
-        json!({ "series": { "count": recent.count, "lastObservedTime": MicroTime(Timestamp::now()) } });
-    api.patch(&recent.event, &PatchParams::default(), &Patch::Merge(series)).await.map(drop)
+/// Of an Event about an object that was written at this moment.
+fn name(about: &ObjectReference, written: Timestamp) -> String {
+    let object: String = about.name.iter().flat_map(|name| name.chars()).take(200).collect();
+    format!("{object}.{:x}", written.as_nanosecond())
+}
+
+async fn count(api: &Api<Event>, event: &str, count: i32) -> Result<(), kube::Error> {
+    let series = json!({ "series": { "count": count, "lastObservedTime": MicroTime(Timestamp::now()) } });
+    api.patch(event, &PatchParams::default(), &Patch::Merge(series)).await.map(drop)
 }
 
 fn cut(message: &str) -> String {

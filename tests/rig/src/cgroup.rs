@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::time::Duration;
+use std::{env, fs, io};
 
-/// How long what was killed may take to be gone, and between two looks.
+use crate::poll::eventually;
+
+/// How long what was killed may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-const MOMENT: Duration = Duration::from_millis(20);
 
 /// A cgroup; removed when dropped, once nothing runs in it.
 pub struct MemoryGroup {
@@ -60,18 +61,14 @@ impl MemoryGroup {
     pub fn limit(&self, bytes: u64) -> io::Result<()> {
         match self.version {
             Version::One => {
-                let set = || fs::write(self.folder.join("memory.limit_in_bytes"), bytes.to_string());
-                let deadline = Instant::now() + PATIENCE;
-                loop {
-                    match set() {
-                        Err(error)
-                            if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline =>
-                        {
-                            thread::sleep(MOMENT);
-                        }
-                        done => return done,
+                let file = self.folder.join("memory.limit_in_bytes");
+                eventually(PATIENCE, "less memory to be in use", || {
+                    match fs::write(&file, bytes.to_string()) {
+                        Err(busy) if busy.kind() == ErrorKind::ResourceBusy => Err(busy),
+                        done => Ok(done),
                     }
-                }
+                })
+                .map_err(io::Error::other)?
             }
             Version::Two => {
                 fs::write(self.folder.join("memory.swap.max"), "0")?;
@@ -98,10 +95,7 @@ impl MemoryGroup {
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
         // What was killed in it may take a moment to be gone.
-        let deadline = Instant::now() + PATIENCE;
-        while fs::remove_dir(&self.folder).is_err() && Instant::now() < deadline {
-            thread::sleep(MOMENT);
-        }
+        let _ = eventually(PATIENCE, "it to be empty", || fs::remove_dir(&self.folder));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where the tools are that `make tools` provides.
 
+use std::env::JoinPathsError;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -179,6 +181,15 @@ pub fn made() -> PathBuf {
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/tools"),
     };
     tools.join("bin")
+}
+
+/// `PATH` as it is here, with folders in front.
+///
+/// # Errors
+/// When the name of a folder holds a colon.
+pub fn path_behind(folders: impl IntoIterator<Item = PathBuf>) -> Result<OsString, JoinPathsError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)))
 }
 
 /// `Debug` reads like `Display`, so that `unwrap` in a test prints a sentence.

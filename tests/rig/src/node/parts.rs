@@ -1,13 +1,13 @@
 //! The three programs of a node: their configuration and their command lines.
 
+use std::fs;
 use std::path::PathBuf;
-use std::{env, fs};
 
 use serde_json::json;
 
 use crate::cluster::{ClusterError, Parts};
 use crate::process::{self, Process};
-use crate::tools::{MissingTool, Tool};
+use crate::tools::{self, MissingTool, Tool};
 
 /// Where containerd listens. Fixed, like all of a node's paths: they are inside.
 pub const SOCKET: &str = "/run/node/containerd.sock";
@@ -32,9 +32,8 @@ impl Parts {
             .arg(file("usr/bin/containerd"))
             .args(["--config", "/run/node/containerd.toml"]);
         // It finds its shims by name.
-        let path = env::var_os("PATH").unwrap_or_default();
-        let path = [PathBuf::from(file("usr/bin"))].into_iter().chain(env::split_paths(&path));
-        command.env("PATH", env::join_paths(path).map_err(std::io::Error::other)?);
+        let path = tools::path_behind([debian.join("usr/bin")]).map_err(std::io::Error::other)?;
+        command.env("PATH", path);
         self.spawn(Tool::Containerd, command)
     }
 

@@ -1,7 +1,6 @@
 //! Reading a page at a laptop: its commands run in a terminal, in one bash after the other that hand on where they are
 //! and what they exported; what asks is answered as a person would.
 
-use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -115,13 +114,11 @@ impl<'l> Reading<'l> {
         bash.arg("-c").arg(format!("{AS_TYPED}{script}"));
         let mut command = typist(&bash, &self.answers, BLOCK);
         let programs = binaries::touchseal();
-        let path = [programs.parent().unwrap().display(), tools::made().display()]
-            .map(|folder| folder.to_string())
-            .join(":");
+        let path = tools::path_behind([programs.parent().unwrap().to_owned(), tools::made()]).unwrap();
         self.laptop
             .at_home(&mut command)
             .env("HOME", self.laptop.home.path())
-            .env("PATH", format!("{path}:{}", env::var("PATH").unwrap()))
+            .env("PATH", path)
             .env("SOPS_DISABLE_VERSION_CHECK", "1")
             .envs(AUTHOR)
             .env("TOUCHSEAL_PAGE", self.left.path().join("environment"))

@@ -78,12 +78,11 @@ fn the_real_pre_commit_runs_the_hook_of_this_repository() {
     let config = config.split("```").next().unwrap().replace("https://example.com/touchseal", hooks);
     put(&laptop, ".pre-commit-config.yaml", &format!("repos:\n{config}"));
     let pre_commit = |arguments: &[&str]| -> Said {
-        let path = [binaries::touchseal().parent().unwrap().to_owned(), tools::made()];
-        let path = path.map(|folder| folder.display().to_string()).join(":");
+        let path = tools::path_behind([binaries::touchseal().parent().unwrap().to_owned(), tools::made()]);
         let mut command = Tool::PreCommit.command().unwrap();
         command.args(arguments).current_dir(laptop.folder()).env("XDG_CONFIG_HOME", laptop.home.path());
         command.env("PRE_COMMIT_HOME", laptop.home.path().join("pre-commit")).env("HOME", laptop.home.path());
-        command.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap()));
+        command.env("PATH", path.unwrap());
         command.output().unwrap().into()
     };
     laptop.git(&["add", "."]);

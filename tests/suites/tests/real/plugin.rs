@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use touchseal_rig::scratch::Scratch;
-use touchseal_rig::tools::Tool;
+use touchseal_rig::tools::{self, Tool};
 use touchseal_suites::binaries;
 use touchseal_suites::cli::Said;
 use touchseal_suites::world::repository;
@@ -22,8 +22,8 @@ fn installed() -> Scratch {
 
 fn kubectl(folder: &Path, arguments: &[&str]) -> Said {
     let mut command: Command = Tool::Kubectl.command().unwrap();
-    let path = std::env::var("PATH").unwrap();
-    command.args(arguments).current_dir(folder).env("PATH", format!("{}:{path}", folder.display()));
+    let path = tools::path_behind([folder.to_owned()]).unwrap();
+    command.args(arguments).current_dir(folder).env("PATH", path);
     command.env("KUBECONFIG", "/nonexistent/kubeconfig").env("XDG_CONFIG_HOME", folder);
     command.stdin(Stdio::null()).output().unwrap().into()
 }

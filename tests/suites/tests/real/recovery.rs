@@ -146,7 +146,7 @@ fn the_documented_combination_gives_the_master_of_the_vectors() {
 
 /// What a command printed, or what it said when it failed. It finds stock tools alone.
 fn run(mut command: Command, input: &str, folder: &Path, reader: &Reader) -> Result<String, String> {
-    let path = format!("{}:{}", tools::made().display(), env::var("PATH").unwrap());
+    let path = tools::path_behind([tools::made()]).unwrap();
     command.env("PATH", path).env("PCSCLITE_CSOCK_NAME", reader.socket()).current_dir(folder);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -150,6 +150,16 @@ fn one_event_a_transition_and_none_for_looking_again() {
     for note in ["Secret app holds generation 1", "Secret app holds generation 2"] {
         assert!(notes.lines().any(|line| line == note), "an Event of its own for each: {notes}");
     }
+    apps.merge("secret/app", &json!({ "data": { "password": "ZWRpdGVk" } }));
+    apps.wait_for_secret("app", "put back again", |s| s["data"]["password"] == "c2Vjb25k");
+    eventually(DEADLINE, "one Event of both edits", || {
+        let list = apps.cluster.get(&["events.events.k8s.io", "-n", &apps.apps]).unwrap();
+        let reverted =
+            list["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "DriftReverted");
+        let counts: Vec<_> = reverted.map(|event| event["series"]["count"].clone()).collect();
+        if counts == [2] { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .unwrap();
     let described = apps.kubectl(&["describe", "encryptedsecret", "app"]);
     assert!(described.contains("DriftReverted"), "{described}");
     let keyring = apps.cluster.kubectl_stdout(&["describe", "keyring", "prod"]).unwrap();

@@ -282,6 +282,9 @@ pub struct UnsealRecord {
     /// When.
     #[schemars(schema_with = "crate::schema::time")]
     pub at: Time,
+    /// Value of the `touchseal.dev/seal-requested` annotation that had been acted upon before: that seal is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal_request: Option<String>,
     /// With a quorum: whose shares were there before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<HolderRecord>,

@@ -1,4 +1,4 @@
-//! Where documents are opened: beside the async workers, a few at a time, so that probes, the ceremony and everybody else's
+//! Where documents are opened: large ones beside the async workers, a few at a time, so that probes, the ceremony and everybody else's
 //! reconciles stay quick whatever one document costs; and nothing it makes of us ends the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -35,9 +35,14 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned + Send,
 {
     let api = Api::namespaced_with(client, namespace, &ApiResource::erase::<K>(&()));
-    watcher::watcher(api, watcher::Config::default())
-        .default_backoff()
-        .filter_map(|event| std::future::ready(event.map(|event| decode(event, read)).transpose()))
+    readable(watcher::watcher(api, watcher::Config::default()).default_backoff())
+}
+
+/// What a watch brings, without the objects that cannot be read.
+pub fn readable<K: Resource<DynamicType = ()> + DeserializeOwned + Send>(
+    events: impl Stream<Item = watcher::Result<Event<DynamicObject>>> + Send,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
+    events.filter_map(|event| std::future::ready(event.map(|event| decode(event, read)).transpose()))
 }
 
 fn decode<K>(event: Event<DynamicObject>, read: impl Fn(DynamicObject) -> Option<K>) -> Option<Event<K>> {

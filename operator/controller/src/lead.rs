@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc as futures_mpsc;
 use futures::future::FusedFuture as _;
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
@@ -322,16 +321,6 @@ fn source(secret: &Secret) -> Option<String> {
 }
 
 /// One item whenever something changed that every object depends on.
-fn ticks<T: Send + Sync + 'static>(
-    mut changes: watch::Receiver<T>,
-) -> impl Stream<Item = ()> + Send + 'static {
-    let (mut sender, receiver) = futures_mpsc::channel(1);
-    tokio::spawn(async move {
-        while changes.changed().await.is_ok() {
-            if futures::SinkExt::send(&mut sender, ()).await.is_err() {
-                return;
-            }
-        }
-    });
-    receiver
+fn ticks<T: Send + Sync + 'static>(changes: watch::Receiver<T>) -> impl Stream<Item = ()> + Send + 'static {
+    stream::unfold(changes, async |mut changes| changes.changed().await.ok().map(|()| ((), changes)))
 }

@@ -4,12 +4,14 @@
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::core::PartialObjectMeta;
+use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use touchseal_crds::names::{MANAGED_BY, MANAGED_BY_LABEL};
 use touchseal_crds::{EncryptedSecret, Incident, Recipient};
+
+use crate::lax;
 
 /// Objects of one page. A page is held as text and as objects at once, an object can have 1.5 MiB (etcd's limit of a request),
 /// and EncryptedSecrets, Secrets and pods are listed side by side, so this takes 81 MiB of the 128 MiB the operator may have where
@@ -24,9 +26,10 @@ pub fn encrypted_secrets(
     followed(api(client, within), watcher::Config::default())
 }
 
-/// Every Incident.
+/// Every Incident that can be read.
 pub fn incidents(client: Client) -> impl Stream<Item = watcher::Result<Event<Incident>>> + Send {
-    followed(Api::all(client), watcher::Config::default())
+    let api = Api::all_with(client, &ApiResource::erase::<Incident>(&()));
+    lax::readable(followed(api, watcher::Config::default()))
 }
 
 /// Recipients; they are small.
@@ -124,6 +127,7 @@ pub mod tests {
     use futures::StreamExt as _;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::client::Body;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -132,6 +136,13 @@ pub mod tests {
 
     /// A client whose API server has nothing in any list, tells nothing in any watch, and streams no lists.
     pub fn client() -> (Client, Asked) {
+        client_of(json!([]))
+    }
+
+    /// The same with these objects in every list.
+    fn client_of(items: Value) -> (Client, Asked) {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "1" }, "items": items });
+        let list = list.to_string().into_bytes();
         let asked = Asked::default();
         let note = Arc::clone(&asked);
         let service = tower::service_fn(move |request: http::Request<Body>| {
@@ -141,6 +152,7 @@ pub mod tests {
             let watches = uri.contains("watch=true");
             let streams = uri.contains("sendInitialEvents=true");
             note.lock().unwrap().push((uri, accept));
+            let list = list.clone();
             async move {
                 if streams {
                     let refusal = kube::core::Status::failure("no streaming", "Invalid").with_code(422);
@@ -151,9 +163,7 @@ pub mod tests {
                 if watches {
                     std::future::pending::<()>().await;
                 }
-                let list =
-                    r#"{"apiVersion":"v1","kind":"List","metadata":{"resourceVersion":"1"},"items":[]}"#;
-                Ok::<_, Infallible>(http::Response::new(Body::from(list.as_bytes().to_vec())))
+                Ok::<_, Infallible>(http::Response::new(Body::from(list)))
             }
         });
         (Client::new(service, "default"), asked)
@@ -205,6 +215,31 @@ pub mod tests {
         ] {
             assert!(uri.contains(path) && uri.contains(&limit), "{uri}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_incident_that_cannot_be_read_keeps_no_other_from_being_followed() {
+        let incident = |name: &str, exposed: &str| {
+            json!({
+                "apiVersion": "touchseal.dev/v1alpha1", "kind": "Incident", "metadata": { "name": name },
+                "spec": { "exposedAt": exposed },
+            })
+        };
+        // Offsets beyond a day are no times to us; the API server looks at the form.
+        let odd = incident("odd", "2026-01-01T00:00:00+99:99");
+        let (client, _) = client_of(json!([odd, incident("good", "2026-01-01T00:00:00Z")]));
+        let mut events = std::pin::pin!(incidents(client));
+        let mut names = Vec::new();
+        loop {
+            let event = tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap();
+            match event {
+                Ok(Event::InitApply(incident)) => names.extend(incident.metadata.name),
+                Ok(Event::InitDone) => break,
+                Ok(_) => {}
+                Err(error) => assert!(is_refused(&error), "{error}"),
+            }
+        }
+        assert_eq!(names, ["good"]);
     }
 
     #[tokio::test]

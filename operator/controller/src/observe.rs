@@ -107,18 +107,22 @@ pub async fn is_latest(context: &Context, object: &EncryptedSecret) -> Result<bo
     Ok(stored.is_some_and(|stored| of(&stored.metadata) == of(&object.metadata)))
 }
 
+/// The object with the status that was written to it, where the watch is yet to bring it.
+pub fn as_written(context: &Context, mut object: EncryptedSecret) -> Arc<EncryptedSecret> {
+    let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+    if let Some((version, status)) = context.echoes.status(&key(&object), version) {
+        object.status = Some(status);
+        object.metadata.resource_version = Some(version);
+    }
+    Arc::new(object)
+}
+
 /// Gathers.
 ///
 /// # Errors
 /// A read failed; nothing was changed, the reconcile is tried again.
-pub async fn observe(context: &Context, mut object: EncryptedSecret) -> Result<Gathered, ObserveError> {
+pub async fn observe(context: &Context, object: Arc<EncryptedSecret>) -> Result<Gathered, ObserveError> {
     let key = key(&object);
-    let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-    if let Some((version, status)) = context.echoes.status(&key, version) {
-        object.status = Some(status);
-        object.metadata.resource_version = Some(version);
-    }
-    let object = Arc::new(object);
     let references = object.spec.documents.iter().filter_map(|d| d.config_map_key_ref.as_ref());
     let alias = (deliver::delivery(&object) == Delivery::Immutable).then(|| deliver::alias_name(&object));
     let maps = references.map(|reference| reference.name.clone()).chain(alias);

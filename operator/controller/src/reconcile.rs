@@ -6,8 +6,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use rand::Rng as _;
+use touchseal_crds::{EncryptedSecret, Reason};
 use touchseal_plan::revision::{Came, is_doubtful};
-use touchseal_plan::{Observed, Opened, decide};
+use touchseal_plan::{Observed, Opened, Trouble, decide};
 use tracing::Instrument as _;
 
 use crate::apply::{self, ApplyError, Material};
@@ -38,6 +39,17 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    /// What the object is shown as: what stays so until somebody does something.
+    fn trouble(&self) -> Option<Trouble> {
+        match self {
+            ReconcileError::Observe(ObserveError::Ledger(ledger @ LedgerError::Corrupt { .. })) => {
+                Some(Trouble::new(Reason::ApiError, ledger.to_string()))
+            }
+            ReconcileError::Observe(_) => None,
+            ReconcileError::Apply(error) => apply::trouble(error),
+        }
+    }
+
     /// A word for metrics.
     const fn reason(&self) -> &'static str {
         match self {
@@ -109,7 +121,22 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
     };
     // One that is gone by now is told of by its watch.
     let Some(object) = observe::whole(context, found).await? else { return Ok(None) };
-    let gathered = observe::observe(context, object).await?;
+    let object = observe::as_written(context, object);
+    let done = settle(&object, came, context).await;
+    if let Some(trouble) = done.as_ref().err().and_then(ReconcileError::trouble)
+        && let Some(status) = decide::refused(&object, &trouble, &now())
+    {
+        apply::report(context, &object, status, &trouble).await?;
+    }
+    done
+}
+
+async fn settle(
+    object: &Arc<EncryptedSecret>,
+    came: Came,
+    context: &Arc<Context>,
+) -> Result<Option<Duration>, ReconcileError> {
+    let gathered = observe::observe(context, Arc::clone(object)).await?;
     let observed = Observed {
         object: &gathered.object,
         source: gathered.source,
@@ -142,13 +169,7 @@ async fn bring_up_to_date(found: Found, context: &Arc<Context>) -> Result<Option
         content: gathered.content,
         outgoing: gathered.outgoing,
     };
-    let applied = apply::apply(context, &gathered.object, decision, material).await;
-    if let Some(trouble) = applied.as_ref().err().and_then(apply::trouble)
-        && let Some(status) = decide::refused(&gathered.object, &trouble, &now)
-    {
-        apply::report(context, &gathered.object, status, &trouble).await?;
-    }
-    applied?;
+    apply::apply(context, &gathered.object, decision, material).await?;
     if serves {
         context.objects.served(&gathered.object);
     }

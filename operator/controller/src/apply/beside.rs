@@ -9,6 +9,7 @@ use touchseal_crds::EncryptedSecret;
 use touchseal_crds::names::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL, SOURCE_ANNOTATION};
 use touchseal_plan::{AliasWrite, Decision, Expected, Removal, Removed, Reown};
 
+use super::secret::others;
 use super::{ApplyError, failed, owner};
 use crate::context::Context;
 use crate::secrets::Key;
@@ -80,7 +81,8 @@ async fn reown(
     let what = format!("owner of Secret {}/{}", key.0, change.name);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.0);
     let Expected { uid, resource_version } = &change.expects;
-    let owners: Vec<_> = change.owner_uid.iter().map(|uid| owner(object, uid)).collect();
+    let mut owners = others(&api, &change.name).await.map_err(|e| failed(&what, e))?;
+    owners.extend(change.owner_uid.iter().map(|uid| owner(object, uid)));
     let patch = json!({ "metadata": {
         "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners,
     } });

@@ -93,9 +93,7 @@ async fn change(
     let merge = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     if owned_by.is_some() && owned_by != secrets::owner_uid(&wanted.metadata) {
         // It was made with that owner, which an apply leaves; and two that both control it are refused.
-        let present = api.get_metadata(&name).await?;
-        let theirs = present.metadata.owner_references.into_iter().flatten();
-        let owners: Vec<OwnerReference> = theirs.filter(|owner| !secrets::is_ours(owner)).collect();
+        let owners = others(api, &name).await?;
         let ObjectMeta { uid, resource_version, .. } = &wanted.metadata;
         let patch = json!({ "metadata": {
             "uid": uid, "resourceVersion": resource_version, "ownerReferences": owners,
@@ -106,6 +104,13 @@ async fn change(
     let stored = api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&wanted)).await?;
     let Some(patch) = leftovers(&stored, &wanted) else { return Ok(stored) };
     api.patch(&name, &merge, &Patch::Merge(patch)).await
+}
+
+/// The owners of a Secret that others gave it: they stay whoever its owner of ours is.
+pub async fn others(api: &Api<Secret>, name: &str) -> Result<Vec<OwnerReference>, kube::Error> {
+    let present = api.get_metadata(name).await?;
+    let owners = present.metadata.owner_references.into_iter().flatten();
+    Ok(owners.filter(|owner| !secrets::is_ours(owner)).collect())
 }
 
 /// The Secret as it is to be.

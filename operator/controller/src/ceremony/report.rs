@@ -90,6 +90,8 @@ fn own(state: &State, pod: &str) -> Own {
             serial: by.serial,
             handed_over_by: by.handed_over_by.clone(),
             at: since,
+            // Another one would have sealed it.
+            seal_request: state.handled_seal_marker().map(str::to_owned),
             with: by.with.clone(),
         }),
         memory_not_locked: locked::state().trouble,
@@ -239,6 +241,7 @@ mod tests {
                     serial: 1,
                     handed_over_by: None,
                     at: since,
+                    seal_request: None,
                     with: Vec::new(),
                 }),
                 memory_not_locked: None,

@@ -129,7 +129,7 @@ impl Shard {
         self.loaded = Some(match stored {
             None => (Entries::new(), None),
             Some(map) => {
-                let text = map.data.as_ref().and_then(|d| d.get(ENTRIES)).map_or("{}", String::as_str);
+                let text = map.data.as_ref().and_then(|d| d.get(ENTRIES)).ok_or_else(|| self.corrupt())?;
                 let entries: Entries = serde_json::from_str(text).map_err(|_| self.corrupt())?;
                 let all = entries.values().try_for_each(|entry| read(entry).map(drop));
                 all.map_err(|_| self.corrupt())?;

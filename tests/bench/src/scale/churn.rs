@@ -10,8 +10,8 @@ use crate::Outcome;
 use crate::contest::median;
 use crate::report::{Budget, Report};
 
-/// Objects at a time; each is made, changed and deleted in a round.
-const OBJECTS: usize = 500;
+/// Objects at a time: few, so that what has a bound is full soon; each is made, changed and deleted in a round.
+const OBJECTS: usize = 100;
 const AT_ONCE: usize = 32;
 /// Changes of any kind in all, `TOUCHSEAL_BENCH_CHURN` says otherwise.
 const CHANGES: usize = 100_000;

@@ -363,12 +363,22 @@ fn deletion_policy_holds_for_all_of_them() {
         apps.wait_for_generation(name, 1);
         applied(name, delivery, "Delete", "second");
         apps.wait_for_generation(name, 2);
-        applied(name, delivery, "Retain", "second");
     }
     let all = ["prev", "prev-previous", "immu-g1", "immu-g2"];
+    // Somebody else has something of theirs own each, beside ours.
+    apps.apply_config_map("theirs", json!({}));
+    let uid = apps.kubectl(&["get", "configmap", "theirs", "-o", "jsonpath={.metadata.uid}"]);
+    let theirs = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "theirs", "uid": uid });
     for name in all {
-        apps.wait_for_secret(name, "without owner", |s| {
-            s["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty)
+        let add = json!([{ "op": "add", "path": "/metadata/ownerReferences/-", "value": theirs }]);
+        apps.kubectl(&["patch", "secret", name, "--type=json", "-p", &add.to_string()]);
+    }
+    for (name, delivery) in [("prev", "Previous"), ("immu", "Immutable")] {
+        applied(name, delivery, "Retain", "second");
+    }
+    for name in all {
+        apps.wait_for_secret(name, "without our owner, and with theirs", |s| {
+            s["metadata"]["ownerReferences"] == json!([theirs])
         });
     }
     eventually(DEADLINE, "the alias without owner", || {

@@ -241,6 +241,33 @@ fn a_lost_ledger_reuses_no_number() {
     apps.wait_for_generation("app", 3);
 }
 
+/// A ConfigMap of the ledger without its entries is a damaged one, not one of nothing: its numbers would be given out again, and
+/// writing it would end all hope of the rest.
+#[test]
+fn an_emptied_ledger_is_no_new_one() {
+    let mut apps = Apps::new("emptied-ledger");
+    apps.serve_yaml("app", "password: first\n");
+    let system = apps.system.clone();
+    let ledger = |arguments: &[&str]| apps.kubectl(&[&["-n", system.as_str()], arguments].concat());
+    let maps = ledger(&["get", "configmaps", "-o", "name"]);
+    let maps: Vec<&str> = maps.lines().filter(|name| name.contains("touchseal-ledger")).collect();
+    let [map] = maps[..] else { panic!("{maps:?}") };
+    let entries = ledger(&["get", map, "-o", "json"]);
+    let entries: Value = serde_json::from_str(&entries).unwrap();
+    ledger(&["patch", map, "--type=merge", "-p", &json!({ "data": null }).to_string()]);
+    apps.restart_operator();
+    apps.unseal_again();
+    apps.apply_yaml("app", "password: second\n");
+    let object = apps.wait_for("app", "False", "ApiError");
+    let message = condition(&object, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("holds no valid entries; restore it"), "{message}");
+    assert_eq!(value(&apps.secret("app").unwrap(), "password").unwrap(), b"first");
+
+    let data = json!({ "data": entries["data"] });
+    apps.kubectl(&["-n", &system, "patch", map, "--type=merge", "-p", &data.to_string()]);
+    apps.wait_for_generation("app", 2);
+}
+
 /// What it reads of an object whose content changed twice is ahead of its watch, which tells of the first change later.
 #[test]
 fn what_was_read_ahead_of_the_watch_is_not_served_in_an_older_form() {

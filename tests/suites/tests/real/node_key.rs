@@ -148,16 +148,24 @@ fn a_cluster_comes_back_alone_and_a_pulled_key_seals_it() {
     edge.laptop.reader.insert(0, &edge.key).unwrap();
     edge.world.wait_for_replicas("prod", 2);
 
-    // A person's seal is not undone by it, until a person unseals.
+    // A person's seal is not undone by it, until a person unseals; whatever the clock of that person's laptop says.
     let system = edge.world.system.clone();
-    edge.laptop.run_plain(&["seal", "--operator-namespace", &system]).ok();
-    let before = edge.key.counters().private_key_operations;
-    edge.world.requests(2);
-    says(&mut node, &["Skipped: a person sealed it"]);
-    assert_eq!(edge.key.counters().private_key_operations, before);
-    edge.world.requests(2);
-    edge.laptop.run(&["unseal", "--yes", "--operator-namespace", &system], PIN).ok();
-    edge.world.wait_for_replicas("prod", 2);
+    for clock in [None, Some("2020-01-01T00:00:00Z"), Some("2120-01-01T00:00:00Z")] {
+        let before = edge.key.counters().private_key_operations;
+        let date = if let Some(clock) = clock {
+            edge.world.seal("prod", &format!("{clock}/0123456789abcdef"));
+            clock
+        } else {
+            edge.laptop.run_plain(&["seal", "--operator-namespace", &system]).ok();
+            ""
+        };
+        edge.world.requests(2);
+        says(&mut node, &[&format!("Skipped: a person sealed it ({date}")]);
+        assert_eq!(edge.key.counters().private_key_operations, before);
+        edge.world.requests(2);
+        edge.laptop.run(&["unseal", "--yes", "--operator-namespace", &system], PIN).ok();
+        edge.world.wait_for_replicas("prod", 2);
+    }
     assert_eq!(edge.key.pin_tries_left(), 3);
     assert!(!node.log().contains(PIN), "the PIN is in the log");
 

@@ -19,9 +19,18 @@ pub struct Idle {
     keyrings: Vec<Keyring>,
     /// These are all of the cluster.
     all: bool,
-    /// Pods whose process runs; None where the person may not list pods.
-    running: Option<BTreeSet<String>>,
-    /// Pods are there whose process is yet to run.
+    /// The operator's pods; None where the person may not list pods.
+    pods: Option<Pods>,
+}
+
+/// The operator's pods, by name.
+#[derive(Debug, Default)]
+struct Pods {
+    /// All there are, also those that end: each may hand over what it has open.
+    there: BTreeSet<String>,
+    /// Those whose process runs.
+    running: BTreeSet<String>,
+    /// Some have a process that is yet to run.
     starting: bool,
 }
 
@@ -34,22 +43,28 @@ impl Idle {
         let named: Result<Vec<_>, _> = only.iter().map(|name| cluster.keyring(name)).collect();
         let keyrings = listed.unwrap_or(named?.into_iter().flatten().collect());
         let pods = allowed(cluster.pods(operator.namespace))?;
-        let starting = pods.as_deref().is_some_and(|pods| starting(pods, operator.service_account));
-        let running = pods.map(|pods| running(pods, operator.service_account));
-        Ok(Self { keyrings, all, running, starting })
+        let pods = pods.map(|pods| Pods::of(&pods, operator.service_account));
+        Ok(Self { keyrings, all, pods })
     }
 
     /// An operator that has just started is about to ask.
     pub fn is_about_to_change(&self, namespace: &str) -> bool {
         let mut keyrings = self.keyrings.iter().filter(|object| refused(object, namespace).is_none());
-        let someone = self.starting || self.running.as_ref().is_none_or(|running| !running.is_empty());
-        let waits = |object| !self.closed(object).is_empty() || (self.starting && !is_open(object));
+        let starting = self.pods.as_ref().is_some_and(|pods| pods.starting);
+        let someone = starting || !self.nobody();
+        let waits = |object| !self.closed(object).is_empty() || (starting && !self.is_open(object));
         someone && keyrings.any(|object| is_new(object) || waits(object))
     }
 
     /// Nobody runs who could ask.
     fn nobody(&self) -> bool {
-        self.running.as_ref().is_some_and(BTreeSet::is_empty)
+        self.pods.as_ref().is_some_and(|pods| pods.running.is_empty())
+    }
+
+    /// Whether a replica that is there says that it has the keyring open. One that is gone may have said so last.
+    fn is_open(&self, object: &Keyring) -> bool {
+        let there = |pod: &String| self.pods.as_ref().is_none_or(|pods| pods.there.contains(pod));
+        says_open(object).any(there)
     }
 
     /// The running replicas that do not say that they have a keyring open.
@@ -62,8 +77,8 @@ impl Idle {
                 .map(|replica| replica.pod.clone())
                 .collect()
         };
-        match &self.running {
-            Some(running) => running.difference(&by_state(ReplicaState::Unsealed)).cloned().collect(),
+        match &self.pods {
+            Some(pods) => pods.running.difference(&by_state(ReplicaState::Unsealed)).cloned().collect(),
             None => by_state(ReplicaState::Sealed),
         }
     }
@@ -102,10 +117,10 @@ impl Idle {
                         pods.join(", ")
                     )
                 });
-            } else if self.nobody() && !(self.starting && is_open(object)) {
+            } else if self.nobody() && !self.is_open(object) {
                 sealed.get_or_insert_with(|| {
                     let nobody = format!("no pod of the operator runs in namespace {namespace}");
-                    if is_open(object) {
+                    if says_open(object).next().is_some() {
                         // Nobody is left to take it back.
                         format!("{nobody}; keyring {name} is unsealed only by the status that pods left")
                     } else {
@@ -135,10 +150,10 @@ impl Idle {
     }
 }
 
-/// Whether a replica says that it has the keyring open; one that is gone may have said so last.
-fn is_open(object: &Keyring) -> bool {
+/// The pods of replicas that say, or said last, that they have the keyring open.
+fn says_open(object: &Keyring) -> impl Iterator<Item = &String> {
     let replicas = object.status.as_ref().map(|status| status.replicas.as_slice()).unwrap_or_default();
-    replicas.iter().any(|replica| replica.state == ReplicaState::Unsealed)
+    replicas.iter().filter(|replica| replica.state == ReplicaState::Unsealed).map(|replica| &replica.pod)
 }
 
 /// Unsealing needs no right to list keyrings, or pods.
@@ -149,20 +164,19 @@ fn allowed<T>(answer: Result<T, ClusterError>) -> Result<Option<T>, ClusterError
     }
 }
 
-/// Pods of the operator that have a process and keep it.
-fn running(pods: Vec<Pod>, service_account: &str) -> BTreeSet<String> {
-    let pods: Vec<Pod> = pods.into_iter().filter(|pod| stays(pod) && !is_pending(pod)).collect();
-    Live::of(&pods, service_account).operators
-}
-
-/// Whether some have none yet.
-fn starting(pods: &[Pod], service_account: &str) -> bool {
-    let pods: Vec<Pod> = pods.iter().filter(|pod| stays(pod) && is_pending(pod)).cloned().collect();
-    !Live::of(&pods, service_account).operators.is_empty()
-}
-
-fn stays(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
+impl Pods {
+    fn of(pods: &[Pod], service_account: &str) -> Self {
+        let named = |which: &dyn Fn(&Pod) -> bool| {
+            let pods: Vec<Pod> = pods.iter().filter(|pod| which(pod)).cloned().collect();
+            Live::of(&pods, service_account).operators
+        };
+        let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+        Self {
+            there: named(&|_| true),
+            running: named(&|pod| stays(pod) && !is_pending(pod)),
+            starting: !named(&|pod| stays(pod) && is_pending(pod)).is_empty(),
+        }
+    }
 }
 
 fn is_pending(pod: &Pod) -> bool {
@@ -184,8 +198,21 @@ mod tests {
     }
 
     fn words(keyrings: &[Keyring], namespace: &str) -> (Vec<String>, Result<(), Failure>) {
-        let running = Some(["p".to_owned()].into());
-        Idle { keyrings: keyrings.to_vec(), all: true, running, starting: false }.words(namespace)
+        Idle { keyrings: keyrings.to_vec(), all: true, pods: Some(run(&["p"])) }.words(namespace)
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Pods that run, and no others.
+    fn run(names: &[&str]) -> Pods {
+        Pods { there: set(names), running: set(names), starting: false }
+    }
+
+    /// Pods that are there and do not run yet.
+    fn start(names: &[&str]) -> Pods {
+        Pods { there: set(names), running: BTreeSet::new(), starting: true }
     }
 
     fn tampered(reason: &str) -> Value {
@@ -222,19 +249,17 @@ mod tests {
     #[test]
     fn a_keyring_that_is_sealed_is_never_called_idle() {
         let replicas = |state: &str| json!({ "replicas": [{ "pod": "p", "state": state, "since": "2026-01-01T00:00:00Z" }] });
-        let pods =
-            |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
-        for (state, running, sealed) in [
-            ("Sealed", pods(&["p"]), Some("p")),
+        for (state, pods, sealed) in [
+            ("Sealed", Some(run(&["p"])), Some("p")),
             ("Sealed", None, Some("p")),
             // A pod that has not reported yet; the one that has is of the past, or serves on.
-            ("Unsealed", pods(&["q"]), Some("q")),
-            ("Unsealed", pods(&["p", "q"]), Some("q")),
-            ("Unsealed", pods(&["p"]), None),
+            ("Unsealed", Some(run(&["q"])), Some("q")),
+            ("Unsealed", Some(run(&["p", "q"])), Some("q")),
+            ("Unsealed", Some(run(&["p"])), None),
             ("Unsealed", None, None),
         ] {
             let keyrings = vec![keyring("main", &replicas(state))];
-            let idle = Idle { keyrings, all: true, running, starting: false };
+            let idle = Idle { keyrings, all: true, pods };
             assert_eq!(idle.is_about_to_change("ts"), sealed.is_some(), "{idle:?}");
             match (idle.words("ts"), sealed) {
                 ((lines, Ok(())), None) => assert!(lines[0].contains("no keyring needs unsealing")),
@@ -245,40 +270,42 @@ mod tests {
                 (said, _) => panic!("{said:?}: {idle:?}"),
             }
         }
-        let idle = |status: &Value, running, starting| Idle {
+        let idle = |status: &Value, pods| Idle {
             keyrings: vec![keyring("main", status)],
             all: true,
-            running,
-            starting,
+            pods: Some(pods),
         };
-        assert!(idle(&Value::Null, pods(&["p"]), false).is_about_to_change("ts"));
-        assert!(!idle(&Value::Null, pods(&[]), false).is_about_to_change("ts"));
-        assert!(!idle(&tampered("ManifestForked"), pods(&["p"]), true).is_about_to_change("ts"));
+        assert!(idle(&Value::Null, run(&["p"])).is_about_to_change("ts"));
+        assert!(!idle(&Value::Null, run(&[])).is_about_to_change("ts"));
+        let more = Pods { starting: true, ..run(&["p"]) };
+        assert!(!idle(&tampered("ManifestForked"), more).is_about_to_change("ts"));
         // Nobody runs: sealed is not idle then, either, and a pod that is about to run is waited for.
-        let nobody = idle(&replicas("Sealed"), pods(&[]), false);
+        let nobody = idle(&replicas("Sealed"), run(&[]));
         assert!(!nobody.is_about_to_change("ts"));
         let failure = nobody.words("ts").1.unwrap_err();
         assert!(
             failure.what().contains("main is sealed, and no pod of the operator runs in namespace ts"),
             "{failure}"
         );
-        assert!(idle(&replicas("Unsealed"), pods(&[]), true).words("ts").1.is_ok());
-        let failure = idle(&replicas("Unsealed"), pods(&[]), false).words("ts").1.unwrap_err();
-        assert!(
-            failure.what().contains(
-                "no pod of the operator runs in namespace ts; keyring main is unsealed only by the status"
-            ),
-            "{failure}"
-        );
-        assert!(idle(&replicas("Sealed"), pods(&[]), true).is_about_to_change("ts"));
-        assert!(!idle(&replicas("Unsealed"), pods(&[]), true).is_about_to_change("ts"));
+        assert!(idle(&replicas("Sealed"), start(&["q"])).is_about_to_change("ts"));
+        // Nor is what a pod that is gone left behind; others in its place are waited for, and then named.
+        let left = "no pod of the operator runs in namespace ts; keyring main is unsealed only by the status";
+        for (pods, changes) in [(run(&[]), false), (start(&["q"]), true)] {
+            let idle = idle(&replicas("Unsealed"), pods);
+            assert_eq!(idle.is_about_to_change("ts"), changes, "{idle:?}");
+            let failure = idle.words("ts").1.unwrap_err();
+            assert!(failure.what().contains(left), "{failure}");
+        }
+        // One that ends, or that started again, has it open still.
+        let ends = Pods { starting: true, running: BTreeSet::new(), there: set(&["p", "q"]) };
+        let idle = idle(&replicas("Unsealed"), ends);
+        assert!(!idle.is_about_to_change("ts") && idle.words("ts").1.is_ok());
     }
 
     #[test]
     fn a_cluster_without_a_keyring_is_told_from_one_whose_keyrings_are_open_or_not_seen() {
         let said = |all| {
-            let (lines, ended) =
-                Idle { keyrings: Vec::new(), all, running: None, starting: false }.words("ts");
+            let (lines, ended) = Idle { keyrings: Vec::new(), all, pods: None }.words("ts");
             assert!(ended.is_ok());
             lines.join("\n")
         };
@@ -301,7 +328,9 @@ mod tests {
             pod("failed", "Failed", Value::Null),
             pod("goes", "Running", json!("2026-01-01T00:00:00Z")),
         ];
-        assert!(starting(&pods, "ts") && !starting(&pods, "other"));
-        assert_eq!(running(pods, "ts"), BTreeSet::from(["runs".to_owned()]));
+        let ours = Pods::of(&pods, "ts");
+        assert!(ours.starting && !Pods::of(&pods, "other").starting);
+        assert_eq!(ours.running, set(&["runs"]));
+        assert!(ours.there.contains("goes"), "{ours:?}");
     }
 }

@@ -282,10 +282,10 @@ impl Node<'_> {
                 Err(error) => return Ok(Err(error.into())),
             };
             let not_trusted = self.trust.accept(self.cluster.server(), &group.keyring, &group.manifest).err();
-            let failed = match not_trusted {
-                None if held => Told::Stale(held::words(&group.keyring)),
-                Some(failure) => Told::NotTrusted(failure.what().to_owned()),
-                None => match self.answer(&group)? {
+            let failed = match (not_trusted, held) {
+                (Some(failure), _) => Told::NotTrusted(failure.what().to_owned()),
+                (None, Some(marker)) => Told::Stale(held::words(&group.keyring, &marker)),
+                (None, None) => match self.answer(&group)? {
                     Ok(answered) => {
                         let deadline = Instant::now() + timeout;
                         lines.extend(wait::wait(self.cluster, &group.keyring, answered, deadline));
@@ -330,7 +330,7 @@ impl Node<'_> {
             let held: Result<Vec<_>, _> =
                 names.iter().map(|name| held::by_a_person(self.cluster, name)).collect();
             let mut held = held?.into_iter();
-            names.retain(|_| held.next() != Some(true));
+            names.retain(|_| !matches!(held.next(), Some(Some(_))));
             let marker = if names.is_empty() {
                 String::new()
             } else {

@@ -215,6 +215,10 @@ pub struct KeyringStatus {
     /// The newest unseal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_unseal: Option<UnsealRecord>,
+    /// Value of the `touchseal.dev/seal-requested` annotation that a replica had acted upon before it was unsealed: that seal
+    /// is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_seal_request: Option<String>,
     /// When each holder of the manifest last had a part in an unseal, as the releases named them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["holder"]))]
@@ -282,9 +286,6 @@ pub struct UnsealRecord {
     /// When.
     #[schemars(schema_with = "crate::schema::time")]
     pub at: Time,
-    /// Value of the `touchseal.dev/seal-requested` annotation that had been acted upon before: that seal is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seal_request: Option<String>,
     /// With a quorum: whose shares were there before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<HolderRecord>,

@@ -18,8 +18,8 @@ pub fn own_marker() -> String {
 pub fn by_a_person(cluster: &Cluster, keyring: &str) -> Result<Option<String>, ClusterError> {
     let Some(object) = cluster.keyring(keyring)? else { return Ok(None) };
     let marker = object.metadata.annotations.as_ref().and_then(|all| all.get(SEAL_ANNOTATION)).cloned();
-    let last = object.status.as_ref().and_then(|status| status.last_unseal.as_ref());
-    Ok(marker.filter(|marker| holds(marker, last.and_then(|last| last.seal_request.as_deref()))))
+    let over = object.status.and_then(|status| status.ended_seal_request);
+    Ok(marker.filter(|marker| holds(marker, over.as_deref())))
 }
 
 /// What to do about it, in words.
@@ -29,7 +29,7 @@ pub fn words(keyring: &str, marker: &str) -> String {
     )
 }
 
-/// `over`: the seal that was over when it was unsealed last. Dates tell nothing, for each is of another clock.
+/// `over`: the last seal that ended. Dates tell nothing, for each is of another clock.
 fn holds(marker: &str, over: Option<&str>) -> bool {
     !marker.starts_with(OWN) && over != Some(marker)
 }

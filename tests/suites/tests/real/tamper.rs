@@ -195,6 +195,10 @@ fn the_pin_outlives_the_keyring_and_only_an_administrator_removes_it() {
     world.apply_keyring("prod", &swapped);
     wait_until_refused(&world, &operator, "FingerprintChanged");
 
+    let laptop = Laptop::new(&world.cluster.admin_kubeconfig());
+    let said = laptop.run_plain(&["doctor", "--operator-namespace", &world.system]);
+    assert!(said.code == 1 && said.out.contains("the operator refuses keyring prod"), "{said:?}");
+
     // A restarted operator reads the same pin.
     drop(operator);
     let operator = world.operator();

@@ -6,7 +6,7 @@ use touchseal_keyring::{VerifiedManifest, manifest};
 use super::check::Check;
 use crate::args::Global;
 use crate::cluster::{Cluster, ClusterError, Right};
-use crate::commands::keyring::{is_object_name, warning};
+use crate::commands::keyring::{is_object_name, refused, warning};
 use crate::commands::version::{self, skew, skew::Skew};
 use crate::error::{Explain, Failure};
 use crate::seal_wait::Live;
@@ -49,7 +49,7 @@ pub fn checks(global: &Global, account: Operator<'_>) -> Vec<Check> {
     let idle = trouble.is_none();
     checks.extend(trouble);
     checks.extend(requests(&cluster, account.namespace, idle));
-    checks.extend(keyrings(&cluster, pods.as_ref().ok()));
+    checks.extend(keyrings(&cluster, account.namespace, pods.as_ref().ok()));
     checks
 }
 
@@ -157,7 +157,7 @@ fn requests(cluster: &Cluster, operator_namespace: &str, runs: bool) -> Vec<Chec
         .collect()
 }
 
-fn keyrings(cluster: &Cluster, live: Option<&Live>) -> Vec<Check> {
+fn keyrings(cluster: &Cluster, operator_namespace: &str, live: Option<&Live>) -> Vec<Check> {
     let listed = match cluster.keyrings() {
         Ok(listed) => listed,
         Err(error) => return vec![Check::failed("keyring", &error.into())],
@@ -169,6 +169,10 @@ fn keyrings(cluster: &Cluster, live: Option<&Live>) -> Vec<Check> {
     let unlocked = listed.iter().filter_map(unlocked);
     let all = listed.iter().map(|object| {
         let name = object.metadata.name.clone().unwrap_or_default();
+        if let Some(refused) = refused(object, operator_namespace) {
+            let what = format!("the operator refuses keyring {name}: {}", refused.message);
+            return Check::fail("keyring", what, refused.hint);
+        }
         match manifest::verify(&object.spec) {
             Ok(verified) => keyring(&name, &verified),
             Err(error) => {

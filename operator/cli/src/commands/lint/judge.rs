@@ -100,7 +100,7 @@ impl Judged {
         // Where none is the namespace's own, that was said already.
         if !ours.is_empty() || document.named.is_some() {
             let others: Vec<String> = document.recipients.iter().filter(is_other).cloned().collect();
-            self.foreign(piece, document.place, label, &others, facts, "can read it");
+            self.foreign(piece, document.place, label, (&others, facts, Source::Rule), "can read it");
         }
     }
 
@@ -109,12 +109,11 @@ impl Judged {
         piece: &Piece,
         place: Place,
         label: &str,
-        others: &[String],
-        facts: &Facts,
+        (others, facts, least): (&[String], &Facts, Source),
         can: &str,
     ) {
         for other in others {
-            let whose = match facts.of_recipient(other).first() {
+            let whose = match facts.of_recipient(other).iter().find(|fact| fact.source >= least) {
                 Some(fact) => format!("namespace {}", shown(&fact.namespace)),
                 None => "nobody known here".to_owned(),
             };
@@ -142,7 +141,9 @@ impl Judged {
             (false, ..) => {
                 let others: Vec<String> =
                     named.iter().filter(|one| !told(one)).map(|one| (*one).clone()).collect();
-                self.foreign(piece, rule.place, &label, &others, facts, "will read what it encrypts");
+                // A rule is no witness of itself: it says of all in it that they are its namespace.
+                let known = (&*others, facts, Source::Published);
+                self.foreign(piece, rule.place, &label, known, "will read what it encrypts");
             }
             (true, Some(fact), _) => {
                 let message = format!("{label}its recipient is that of namespace {}", shown(&fact.namespace));

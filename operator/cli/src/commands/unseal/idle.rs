@@ -130,7 +130,14 @@ impl Idle {
             }
         }
         if let Some(what) = sealed {
-            let hint = "run the command again in a moment; if it stays so, see touchseal doctor and the operator's pods";
+            let elsewhere = if self.nobody() {
+                "; if it runs elsewhere: --operator-namespace, --service-account"
+            } else {
+                ""
+            };
+            let hint = format!(
+                "run the command again in a moment; if it stays so, see touchseal doctor and the operator's pods{elsewhere}"
+            );
             return (lines, Err(Failure::new(Exit::Failed, what, hint)));
         }
         let rest = match bad + new {

@@ -118,7 +118,12 @@ fn a_persons_own_key_in_every_rule_makes_nothing_right() {
     assert!(found(&pieces).contains(&("a.yaml".to_owned(), Rule::WrongNamespace)), "{:?}", found(&pieces));
     let both = vec![(".sops.yaml".to_owned(), Rule::ForeignRecipient); 2];
     assert_eq!(found(&[rules()]), both, "each rule says so");
-    let pieces = [rules(), published("shop", &[(1, GenerationState::Active, "age1shop")])];
+}
+
+#[test]
+fn a_rule_is_no_witness_of_itself() {
+    let rule = rules(&[("shop", &["age1shop", "age1me"])]);
+    let pieces = [rule, published("shop", &[(1, GenerationState::Active, "age1shop")])];
     let judged = judge(&pieces, &Facts::of(&pieces, &|_| Vec::new()));
     let told = "rule for namespace shop: age1me will read what it encrypts, and is nobody known here";
     assert!(judged.findings.iter().any(|finding| finding.message == told), "{:?}", judged.findings);
